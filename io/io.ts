@@ -1,0 +1,150 @@
+/**
+ * Completion-based I/O: what every engine offers, and all that the rest of the program knows of
+ * the operating system. Imports nothing; the engines are `node.ts` and (later) io_uring.
+ *
+ * Data path: a pooled `FileOperation` is filled in and started. The start method returns true when
+ * the operation is finished already (`result` holds the outcome, `complete` is not called), false
+ * when it goes on; `complete` is then called once, never before the start method returned.
+ * Control path: async functions which throw Node's system errors (`code`, `path`).
+ */
+
+/** One operation on an open file. Reusable as soon as it is finished. */
+export abstract class FileOperation {
+  fd = -1
+  /** Lent to the engine until the operation is finished. */
+  buffer: Uint8Array = EMPTY
+  bufferOffset = 0
+  /** Bytes; for `truncate` the new size of the file. */
+  length = 0
+  /** Bytes from the start of the file. */
+  position = 0
+  /** Bytes transferred (short only at the end of the file), a position (`seek`), or -errno. */
+  result = 0
+  /** Private to the engine, kept from one use to the next. */
+  engineState: unknown = null
+
+  /** Called once if the start method returned false. */
+  abstract complete(): void
+}
+
+const EMPTY = new Uint8Array(0)
+
+export const Seek = { DATA: 3, HOLE: 4 } as const
+export type SeekKind = (typeof Seek)[keyof typeof Seek]
+
+/** What this machine can do; shown by `info` and at start, never silently changed. */
+export interface IoFeatures {
+  /** Partial holes, `zeroRange`, `seek`: the needed system calls can be reached. */
+  readonly systemCalls: boolean
+  /** Why not, when `systemCalls` is false. */
+  readonly reason: string
+}
+
+export interface FileStatus {
+  readonly size: number
+  /** Bytes of storage in use. */
+  readonly allocated: number
+  readonly isFile: boolean
+  readonly isDirectory: boolean
+  /** Device and inode number: equal for two paths of the same file. */
+  readonly identity: string
+  readonly mtimeMs: number
+}
+
+export const LockKind = { SHARED: 1, EXCLUSIVE: 2 } as const
+export type LockKind = (typeof LockKind)[keyof typeof LockKind]
+
+/** What the file system of a directory can do, tried out on a nameless temporary file. */
+export interface DirectoryAbilities {
+  readonly punchHole: boolean
+  readonly zeroRange: boolean
+  readonly allocate: boolean
+}
+
+/** Files: the data path first, then the control path. */
+export interface Files {
+  read(operation: FileOperation): boolean
+  write(operation: FileOperation): boolean
+  /** Data and what is needed to find it (fdatasync). `fd` may be a directory (fsync). */
+  sync(operation: FileOperation): boolean
+  /** Deallocates `length` bytes from `position`, size unchanged; they read as zeros. */
+  punchHole(operation: FileOperation): boolean
+  /** Zeros that stay allocated, without writing them. EOPNOTSUPP where that is impossible. */
+  zeroRange(operation: FileOperation): boolean
+  /** Allocates without changing contents or size. */
+  allocate(operation: FileOperation): boolean
+  truncate(operation: FileOperation): boolean
+  /** `result` = next data or hole at or after `position`; -ENXIO when there is no data left. */
+  seek(operation: FileOperation, kind: SeekKind): boolean
+  /** Bytes of storage in use as `result`. */
+  allocated(operation: FileOperation): boolean
+  /** Ends a batch: starts what an engine held back. */
+  submit(): void
+
+  /** @param flags `fs.constants.O_*` */
+  open(path: string, flags: number, mode?: number): Promise<number>
+  close(fd: number): Promise<void>
+  status(path: string): Promise<FileStatus>
+  statusOf(fd: number): Promise<FileStatus>
+  list(directory: string): Promise<string[]>
+  makeDirectory(path: string): Promise<void>
+  rename(from: string, to: string): Promise<void>
+  remove(path: string): Promise<void>
+  readText(path: string, bytesMax: number): Promise<string>
+  /** Kernel lock on an open file, gone with the process. @returns false: somebody else holds it */
+  lock(fd: number, kind: LockKind): Promise<boolean>
+  /** Process that holds a lock on the open file, in words for a message, or ''. */
+  lockHolder(fd: number): Promise<string>
+  abilities(directory: string): Promise<DirectoryAbilities>
+}
+
+/** Where to listen. `fd`: a listening socket inherited from the parent process. */
+export type ListenAddress =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string }
+  | { readonly kind: 'fd'; readonly fd: number }
+
+/** The far side of a `Stream`; called by the engine, never from inside a call to the stream. */
+export interface StreamHandler {
+  /** Where the next bytes go: at least 1 byte, lent until `received` or the next call. */
+  receiveBuffer(): Uint8Array
+  /** `bytes` bytes arrived at the start of the last receive buffer. */
+  received(bytes: number): void
+  /** Everything given to `send` has left; its memory is free and `send` may be called again. */
+  sent(): void
+  /** The peer sends no more; sending to it still works. */
+  ended(): void
+  /** The connection is gone; nothing is called after this. Memory given to `send` is free. */
+  closed(reason: Error | null): void
+}
+
+/** A connected byte stream: TCP, unix socket, later TLS and WebSocket. */
+export interface Stream {
+  /** Address of the peer, for logs. */
+  readonly remote: string
+  /** Sets the handler and begins to receive. Call it once. */
+  start(handler: StreamHandler): void
+  /** Sends the pieces in order. They are lent until `sent`; only one `send` at a time. */
+  send(pieces: readonly Uint8Array[]): void
+  /** Stops calling `received` (what the kernel holds stays there) until `resume`. */
+  pause(): void
+  resume(): void
+  /** Ends our direction after what was sent, then waits for the peer to close. */
+  finish(): void
+  /** Closes at once. `closed` follows. */
+  destroy(): void
+}
+
+export interface Listener {
+  /** The real address: the port is known even if 0 was asked for. */
+  readonly address: ListenAddress
+  /** Stops accepting; resolves when nothing listens any more. Accepted streams live on. */
+  close(): Promise<void>
+}
+
+export interface Io {
+  readonly name: string
+  readonly features: IoFeatures
+  readonly files: Files
+  listen(address: ListenAddress, accept: (stream: Stream) => void): Promise<Listener>
+}
