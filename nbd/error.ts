@@ -1,51 +1,46 @@
 /**
  * From errno to the error value on the wire: the only place where one becomes the other.
  *
- * The protocol knows eight values, which happen to be Linux' numbers. Devices report numbers of
- * `os.constants.errno`; the literal table is Linux' as well, so that this file runs in a browser.
+ * Devices report numbers of `os.constants.errno`. The literal table is Linux', so that this file
+ * runs in a browser. ENOMEM and EOVERFLOW become EIO: the specification wants the first never to
+ * be sent, and the second only for reads we always serve.
  */
-import { ErrorCode } from './protocol.ts'
+import { CommandFlag, NbdError } from './protocol.ts'
 
-/** Numbers of Linux; the ones we have something better than EIO for. */
+/** Linux' numbers of what is told more precisely than EIO. */
 const Errno = {
   EPERM: 1,
-  ENOMEM: 12,
   EACCES: 13,
   EINVAL: 22,
   EFBIG: 27,
   ENOSPC: 28,
   EROFS: 30,
-  EOVERFLOW: 75,
   EOPNOTSUPP: 95,
   ESHUTDOWN: 108,
   EDQUOT: 122,
 } as const
 
 /**
- * ENOTSUP and EOVERFLOW are passed on: whether a command may answer them is the caller's affair.
  * @param errno above 0
+ * @param commandFlags of the request: ENOTSUP is an answer to FAST_ZERO only
  */
-export function wireError(errno: number): number {
+export function wireError(errno: number, commandFlags = 0): number {
   switch (errno) {
     case Errno.EPERM:
     case Errno.EACCES:
     case Errno.EROFS:
-      return ErrorCode.EPERM
+      return NbdError.EPERM
     case Errno.ENOSPC:
     case Errno.EDQUOT:
     case Errno.EFBIG:
-      return ErrorCode.ENOSPC
-    case Errno.ENOMEM:
-      return ErrorCode.ENOMEM
+      return NbdError.ENOSPC
     case Errno.EINVAL:
-      return ErrorCode.EINVAL
-    case Errno.EOVERFLOW:
-      return ErrorCode.EOVERFLOW
+      return NbdError.EINVAL
     case Errno.EOPNOTSUPP:
-      return ErrorCode.ENOTSUP
+      return (commandFlags & CommandFlag.FAST_ZERO) === 0 ? NbdError.EIO : NbdError.ENOTSUP
     case Errno.ESHUTDOWN:
-      return ErrorCode.ESHUTDOWN
+      return NbdError.ESHUTDOWN
     default:
-      return ErrorCode.EIO
+      return NbdError.EIO
   }
 }

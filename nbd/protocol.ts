@@ -2,7 +2,7 @@
  * Numbers and names of the NBD protocol, as in its specification (proto.md). Nothing else.
  *
  * All integers on the wire are big-endian. The 64-bit magics are kept as two halves.
- * Bit 31 of an `OptionReply` and bit 15 of a `ReplyChunk` say that it is an error.
+ * Bit 31 of an `OptionReply` and bit 15 of a `ReplyChunkType` say that it is an error.
  */
 
 export const Magic = {
@@ -98,7 +98,7 @@ export const OptionReply = {
 } as const
 
 /** NBD_INFO_* */
-export const Info = {
+export const InfoType = {
   EXPORT: 0,
   NAME: 1,
   DESCRIPTION: 2,
@@ -152,7 +152,7 @@ export const ReplyFlag = {
 } as const
 
 /** NBD_REPLY_TYPE_*: types of structured reply chunks. */
-export const ReplyChunk = {
+export const ReplyChunkType = {
   NONE: 0,
   OFFSET_DATA: 1,
   OFFSET_HOLE: 2,
@@ -162,7 +162,7 @@ export const ReplyChunk = {
 } as const
 
 /** Error values in replies: the only ones a server may send (spec: "Error values"). */
-export const ErrorCode = {
+export const NbdError = {
   EPERM: 1,
   EIO: 5,
   ENOMEM: 12,
