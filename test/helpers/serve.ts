@@ -1,0 +1,118 @@
+/**
+ * The real server as a process of its own, from the sources (no build needed), for one test.
+ * Ready when it has printed its URIs; killed at the end of the test if it still runs.
+ *
+ *   const server = await serve(t, ['disk.chunkdisk'], { cwd: directory })
+ *   await run(t, 'nbdinfo', [server.uri])
+ *   t.is(await server.stop(), 0)
+ */
+import { spawn, type ChildProcessByStdio } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import type { ExecutionContext } from 'ava'
+import { tempDirectory } from './temp.ts'
+
+const START_LIMIT_MS = 30_000
+const STOP_LIMIT_MS = 30_000
+const REPOSITORY = join(import.meta.dirname, '../..')
+
+/** Node's arguments that run the command line from its sources. */
+export const COMMAND_LINE: readonly string[] = [
+  '--import',
+  import.meta.resolve('tsx'),
+  join(REPOSITORY, 'cli/main.ts'),
+]
+
+export interface ServeOptions {
+  readonly cwd?: string
+  readonly env?: Readonly<Record<string, string>>
+  /** Lines to wait for on standard output: one for each export and address. */
+  readonly uriCount?: number
+}
+
+export interface Served {
+  /** The first URI the server printed. */
+  readonly uri: string
+  /** All URIs it has printed by now. */
+  readonly uris: readonly string[]
+  readonly pid: number
+  /** The log so far. */
+  log(): string
+  /** SIGTERM, then waits for the end. @returns the exit status, or the signal that ended it */
+  stop(): Promise<number | NodeJS.Signals>
+  /** SIGKILL, as a crash would end it. */
+  kill(): Promise<void>
+}
+
+/**
+ * @param args arguments of `chunknbd serve`; without a `--listen` among them the server listens
+ *   on a unix socket in a directory of its own
+ */
+export async function serve(
+  t: ExecutionContext,
+  args: readonly string[],
+  options: ServeOptions = {},
+): Promise<Served> {
+  const listen = args.includes('--listen') ? [] : ['--listen', unixUri(t)]
+  const child = spawn(process.execPath, [...COMMAND_LINE, 'serve', ...args, ...listen], {
+    cwd: options.cwd,
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  t.teardown(() => end(child, 'SIGKILL'))
+  let log = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text))
+  const uris: string[] = []
+  await ready(child, uris, options.uriCount ?? 1).catch((error: Error) => {
+    throw new Error(`chunknbd serve ${args.join(' ')}: ${error.message}\n${log}`)
+  })
+  return {
+    uri: uris[0],
+    uris,
+    pid: child.pid ?? -1,
+    log: () => log,
+    stop: () => end(child, 'SIGTERM'),
+    kill: async () => void (await end(child, 'SIGKILL')),
+  }
+}
+
+function unixUri(t: ExecutionContext): string {
+  return `nbd+unix:///?socket=${join(tempDirectory(t), 'nbd.sock')}`
+}
+
+type Child = ChildProcessByStdio<null, Readable, Readable>
+
+function ready(child: Child, uris: string[], uriCount: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`not ready after ${START_LIMIT_MS} ms`)),
+      START_LIMIT_MS,
+    )
+    let partial = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      const lines = (partial + text).split('\n')
+      partial = lines.pop() ?? ''
+      uris.push(...lines)
+      if (uris.length < uriCount) return
+      clearTimeout(timer)
+      resolve()
+    })
+    child.once('error', reject)
+    child.once('close', (status, signal) => {
+      clearTimeout(timer)
+      reject(new Error(`it ended (${signal ?? `exit status ${status}`}) before it was ready`))
+    })
+  })
+}
+
+async function end(child: Child, signal: NodeJS.Signals): Promise<number | NodeJS.Signals> {
+  if (child.exitCode === null && child.signalCode === null) {
+    const closed = once(child, 'close')
+    child.kill(signal)
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_LIMIT_MS)
+    await closed
+    clearTimeout(timer)
+  }
+  return child.signalCode ?? child.exitCode ?? -1
+}
