@@ -1,0 +1,65 @@
+/**
+ * The metadata contexts we have, and the two options that list and select them (spec: "Metadata
+ * querying"). A query is the name of a context, or (only to list) a namespace and its colon;
+ * anything else finds nothing, which is no error.
+ */
+import type { Negotiation } from './negotiation.ts'
+import { OptionError } from './option-reader.ts'
+import type { OptionReader } from './option-reader.ts'
+import { BASE_ALLOCATION, Option, OptionReply } from './protocol.ts'
+
+export interface MetaContext {
+  /** Chosen by us; not 0, which stands for "no id" in LIST_META_CONTEXT. */
+  readonly id: number
+  readonly name: string
+}
+
+const CONTEXTS: readonly MetaContext[] = [{ id: 1, name: BASE_ALLOCATION }]
+
+export function listMetaContext(negotiation: Negotiation, data: OptionReader): void {
+  const { exportName, queries } = readQueries(data)
+  negotiation.find(exportName)
+  for (const { name } of CONTEXTS) {
+    const namespace = name.slice(0, name.indexOf(':') + 1)
+    const wanted = queries.size === 0 || queries.has(name) || queries.has(namespace)
+    if (wanted) negotiation.replies.metaContext(Option.LIST_META_CONTEXT, 0, name)
+  }
+  negotiation.replies.ack(Option.LIST_META_CONTEXT)
+}
+
+/** The old selection is gone already: the handshake drops it when the option begins. */
+export function setMetaContext(negotiation: Negotiation, data: OptionReader): void {
+  if (!negotiation.structuredReplies)
+    throw new OptionError(
+      OptionReply.ERR_INVALID,
+      'structured replies must be negotiated before metadata contexts',
+    )
+  const { exportName, queries } = readQueries(data)
+  negotiation.find(exportName)
+  const contexts = CONTEXTS.filter(({ name }) => queries.has(name))
+  for (const { id, name } of contexts)
+    negotiation.replies.metaContext(Option.SET_META_CONTEXT, id, name)
+  negotiation.replies.ack(Option.SET_META_CONTEXT)
+  negotiation.select(exportName, contexts)
+}
+
+interface Queries {
+  readonly exportName: string
+  readonly queries: ReadonlySet<string>
+}
+
+/**
+ * 32 bits  length of the export's name
+ *          name
+ * 32 bits  number of queries, each being
+ *   32 bits  length of the query
+ *            query
+ */
+function readQueries(data: OptionReader): Queries {
+  const exportName = data.string(data.u32('length of the export name'), 'export name')
+  const queries = new Set<string>()
+  for (let left = data.u32('number of queries'); left > 0; left--)
+    queries.add(data.string(data.u32('length of a query'), 'query'))
+  data.end()
+  return { exportName, queries }
+}

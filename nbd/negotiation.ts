@@ -1,0 +1,88 @@
+/**
+ * What one client and we have agreed on so far: the state that options read and change. It knows
+ * nothing of bytes; `handshake.ts` frames them, `options.ts` gives them their meaning.
+ */
+import { transmissionFlags } from './export-flags.ts'
+import type { Export, ExportTable } from './export.ts'
+import type { MetaContext } from './meta-contexts.ts'
+import { OptionReplies } from './option-replies.ts'
+import { OptionError } from './option-reader.ts'
+import { OptionReply } from './protocol.ts'
+
+/** How a handshake ended. */
+export type Outcome =
+  | { readonly kind: 'transmission'; readonly agreement: Agreement }
+  /** The client said ABORT. Send what is left to say, then close. */
+  | { readonly kind: 'aborted' }
+  /** The client broke the protocol in a way that leaves nothing to say. Close. */
+  | { readonly kind: 'violation'; readonly reason: string }
+
+/** All that the transmission phase needs to know. */
+export interface Agreement {
+  readonly export: Export
+  /** Bits of `TransmissionFlag` as the client saw them. */
+  readonly transmissionFlags: number
+  readonly structuredReplies: boolean
+  /** Selected metadata contexts; BLOCK_STATUS answers with one chunk for each. */
+  readonly contexts: readonly MetaContext[]
+}
+
+const NO_CONTEXTS: readonly MetaContext[] = []
+
+export class Negotiation {
+  readonly replies = new OptionReplies()
+  readonly #exports: ExportTable
+  /** Null while the handshake goes on. */
+  outcome: Outcome | null = null
+  /** The client understands option replies; otherwise only EXPORT_NAME works. */
+  fixedNewstyle = false
+  noZeroes = false
+  structuredReplies = false
+  #contextsExportName = ''
+  #contexts = NO_CONTEXTS
+
+  constructor(exports: ExportTable) {
+    this.#exports = exports
+  }
+
+  list(): readonly Export[] {
+    return this.#exports.list()
+  }
+
+  /** Throws ERR_UNKNOWN. */
+  find(name: string): Export {
+    const found = this.#exports.find(name)
+    if (found !== null) return found
+    const what = name === '' ? 'there is no default export' : `there is no export "${name}"`
+    throw new OptionError(OptionReply.ERR_UNKNOWN, what)
+  }
+
+  flagsOf(entry: Export): number {
+    return transmissionFlags(entry.device, this.structuredReplies)
+  }
+
+  /** Replaces the selected contexts. They hold for `exportName` only. */
+  select(exportName: string, contexts: readonly MetaContext[]): void {
+    this.#contextsExportName = exportName
+    this.#contexts = contexts
+  }
+
+  deselect(): void {
+    this.select('', NO_CONTEXTS)
+  }
+
+  /** @param name as the client gave it: the contexts were selected for a name, not an export */
+  enterTransmission(entry: Export, name: string): void {
+    const agreement = {
+      export: entry,
+      transmissionFlags: this.flagsOf(entry),
+      structuredReplies: this.structuredReplies,
+      contexts: name === this.#contextsExportName ? this.#contexts : NO_CONTEXTS,
+    }
+    this.outcome = { kind: 'transmission', agreement }
+  }
+
+  violation(reason: string): void {
+    this.outcome = { kind: 'violation', reason }
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * What each option means: one function per NBD_OPT_*, called with the whole data of the option
+ * (spec: "Option types"). A function answers, or throws an `OptionError` before it has changed or
+ * answered anything. Options that are not in the table are unknown to us.
+ */
+import type { Export } from './export.ts'
+import { BLOCK_SIZE_PREFERRED, LIST_ENTRIES_MAX, PAYLOAD_BYTES_MAX } from './limits.ts'
+import { listMetaContext, setMetaContext } from './meta-contexts.ts'
+import type { Negotiation } from './negotiation.ts'
+import { OptionError } from './option-reader.ts'
+import type { OptionReader } from './option-reader.ts'
+import { InfoType, Option, OptionReply } from './protocol.ts'
+
+export type OptionHandler = (negotiation: Negotiation, data: OptionReader) => void
+
+/**
+ * EXPORT_NAME and ABORT are missing: the first cannot be answered with an error, the second takes
+ * any data. The handshake treats them apart.
+ */
+export const optionHandlers: ReadonlyMap<number, OptionHandler> = new Map<number, OptionHandler>([
+  [Option.LIST, list],
+  [Option.STARTTLS, startTls],
+  [Option.INFO, info],
+  [Option.GO, go],
+  [Option.STRUCTURED_REPLY, structuredReply],
+  [Option.LIST_META_CONTEXT, listMetaContext],
+  [Option.SET_META_CONTEXT, setMetaContext],
+])
+
+/** @param name null: what the client sent is not a string */
+export function exportName(negotiation: Negotiation, name: string | null): void {
+  if (name === null) return negotiation.violation('EXPORT_NAME: the name is not a string')
+  try {
+    const entry = negotiation.find(name)
+    const flags = negotiation.flagsOf(entry)
+    negotiation.replies.exportName(entry.device.size, flags, negotiation.noZeroes)
+    negotiation.enterTransmission(entry, name)
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error
+    negotiation.violation(`EXPORT_NAME: ${error.message}`)
+  }
+}
+
+export function abort(negotiation: Negotiation): void {
+  negotiation.replies.ack(Option.ABORT)
+  negotiation.outcome = { kind: 'aborted' }
+}
+
+function list(negotiation: Negotiation, data: OptionReader): void {
+  data.end()
+  const entries = negotiation.list()
+  if (entries.length > LIST_ENTRIES_MAX)
+    throw new OptionError(OptionReply.ERR_TOO_BIG, `more than ${LIST_ENTRIES_MAX} exports`)
+  for (const { name, description } of entries)
+    negotiation.replies.server(Option.LIST, name, description)
+  negotiation.replies.ack(Option.LIST)
+}
+
+function startTls(_negotiation: Negotiation, data: OptionReader): void {
+  data.end()
+  throw new OptionError(OptionReply.ERR_POLICY, 'TLS is not configured on this server')
+}
+
+function structuredReply(negotiation: Negotiation, data: OptionReader): void {
+  data.end()
+  negotiation.structuredReplies = true
+  negotiation.replies.ack(Option.STRUCTURED_REPLY)
+}
+
+function info(negotiation: Negotiation, data: OptionReader): void {
+  const { name, types } = readInfoRequest(data)
+  sendInfos(negotiation, Option.INFO, negotiation.find(name), types)
+}
+
+function go(negotiation: Negotiation, data: OptionReader): void {
+  const { name, types } = readInfoRequest(data)
+  const entry = negotiation.find(name)
+  sendInfos(negotiation, Option.GO, entry, types)
+  negotiation.enterTransmission(entry, name)
+}
+
+interface InfoRequest {
+  readonly name: string
+  readonly types: ReadonlySet<number>
+}
+
+/**
+ * 32 bits      length of the export's name
+ *              name
+ * 16 bits      number of information requests
+ * 16 bits × n  their types
+ */
+function readInfoRequest(data: OptionReader): InfoRequest {
+  const name = data.string(data.u32('length of the export name'), 'export name')
+  const types = new Set<number>()
+  for (let left = data.u16('number of information requests'); left > 0; left--)
+    types.add(data.u16('information request'))
+  data.end()
+  return { name, types }
+}
+
+/** INFO_EXPORT always, the others when asked for; unknown types are ignored. */
+function sendInfos(
+  negotiation: Negotiation,
+  option: number,
+  entry: Export,
+  types: ReadonlySet<number>,
+): void {
+  const { replies } = negotiation
+  const { size, alignment } = entry.device
+  replies.infoExport(option, size, negotiation.flagsOf(entry))
+  if (types.has(InfoType.NAME)) replies.infoText(option, InfoType.NAME, entry.name)
+  if (types.has(InfoType.DESCRIPTION) && entry.description !== '')
+    replies.infoText(option, InfoType.DESCRIPTION, entry.description)
+  if (types.has(InfoType.BLOCK_SIZE)) {
+    const preferred = Math.max(BLOCK_SIZE_PREFERRED, alignment)
+    replies.infoBlockSize(option, alignment, preferred, PAYLOAD_BYTES_MAX)
+  }
+  replies.ack(option)
+}
