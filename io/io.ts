@@ -65,8 +65,10 @@ export interface DirectoryAbilities {
 export interface Files {
   read(operation: FileOperation): boolean
   write(operation: FileOperation): boolean
-  /** Data and what is needed to find it (fdatasync). `fd` may be a directory (fsync). */
+  /** Makes data and what is needed to find it durable (fdatasync). */
   sync(operation: FileOperation): boolean
+  /** Makes the names in an open directory durable (fsync: fdatasync may leave names out). */
+  syncDirectory(operation: FileOperation): boolean
   /** Deallocates `length` bytes from `position`, size unchanged; they read as zeros. */
   punchHole(operation: FileOperation): boolean
   /** Zeros that stay allocated, without writing them. EOPNOTSUPP where that is impossible. */

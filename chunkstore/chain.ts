@@ -1,0 +1,124 @@
+/**
+ * Opens a disk's layers, from the descriptor that was named up to its last ancestor, and holds
+ * them to the rules that concern more than one: equal sizes, no loop, no directory used twice.
+ */
+import { type Files, LockKind } from '../io/io.ts'
+import { DiskError } from './disk-error.ts'
+import { Layer, refuseForeignLock } from './layer.ts'
+import { CHAIN_DEPTH_MAX } from './limits.ts'
+import type { PartContents } from './part.ts'
+
+/** How the first layer is opened; the others are always read and shared. */
+export const ChainMode = {
+  /** One writer, nobody else. */
+  WRITE: 'write',
+  /** Any number of readers, no writer. */
+  READ: 'read',
+  /** Looks without a lock: what it sees may change meanwhile (`info`, `check`). */
+  LOOK: 'look',
+} as const
+export type ChainMode = (typeof ChainMode)[keyof typeof ChainMode]
+
+/**
+ * @returns the layers, the written one first. The caller closes them.
+ * @throws DiskError
+ */
+export async function openChain(files: Files, file: string, mode: ChainMode): Promise<Layer[]> {
+  const layers: Layer[] = []
+  try {
+    for (let next: string | null = file; next !== null;) {
+      const layer: Layer = await openNext(files, next, layers)
+      layers.push(layer)
+      await lockLayer(files, layer, layers.length === 1, mode)
+      next = layer.descriptor.parent
+    }
+    checkPartsDiffer(layers)
+    return layers
+  } catch (error) {
+    await closeChain(files, layers)
+    throw error
+  }
+}
+
+async function openNext(files: Files, file: string, below: readonly Layer[]): Promise<Layer> {
+  const child = below.at(-1)
+  const role = child === undefined ? '' : `parent of ${child.descriptor.file}: `
+  let layer: Layer
+  try {
+    layer = await Layer.open(files, file)
+  } catch (error) {
+    if (error instanceof DiskError) throw new DiskError(error.code, role + error.message)
+    throw error
+  }
+  const problem = misfit(layer, below)
+  if (problem === null) return layer
+  await layer.close(files)
+  throw new DiskError('ECHAIN', `${role}${file}: ${problem}`)
+}
+
+function misfit(layer: Layer, below: readonly Layer[]): string | null {
+  const child = below.at(-1)
+  if (child === undefined) return null
+  if (below.some((other) => other.identity === layer.identity)) {
+    return 'the chain of parents comes back to this file'
+  }
+  if (below.length >= CHAIN_DEPTH_MAX) return `the chain is deeper than ${CHAIN_DEPTH_MAX}`
+  const ours = layer.descriptor.geometry
+  const theirs = child.descriptor.geometry
+  if (ours.diskSize !== theirs.diskSize) {
+    return `its disk size ${ours.diskSize} differs from the child's ${theirs.diskSize}`
+  }
+  if (ours.chunkSize !== theirs.chunkSize) {
+    return `its chunk size ${ours.chunkSize} differs from the child's ${theirs.chunkSize}`
+  }
+  return null
+}
+
+async function lockLayer(files: Files, layer: Layer, first: boolean, mode: ChainMode) {
+  if (mode === ChainMode.LOOK) return
+  const exclusive = first && mode === ChainMode.WRITE
+  await layer.lock(files, exclusive ? LockKind.EXCLUSIVE : LockKind.SHARED)
+}
+
+function checkPartsDiffer(layers: readonly Layer[]): void {
+  const seen = new Map<string, string>()
+  for (const layer of layers) {
+    for (const part of layer.parts) {
+      const twin = seen.get(part.identity)
+      if (twin !== undefined) {
+        const twice = twin === part.directory ? twin : `${twin} and ${part.directory}`
+        throw new DiskError('ECHAIN', `part directory used twice: ${twice}`)
+      }
+      seen.set(part.identity, part.directory)
+    }
+  }
+}
+
+/** Reads all directories. A writer also clears what a crash left behind. */
+export async function scanChain(
+  files: Files,
+  layers: readonly Layer[],
+  writable: boolean,
+): Promise<void> {
+  for (const [depth, layer] of layers.entries()) {
+    const contents = await layer.scan(files)
+    if (depth > 0 || !writable) continue
+    refuseForeignLock(layer, contents)
+    await removeTemporaries(files, layer, contents)
+  }
+}
+
+/** Under the writer's lock nobody else can be using a temporary file. */
+async function removeTemporaries(
+  files: Files,
+  layer: Layer,
+  contents: readonly PartContents[],
+): Promise<void> {
+  for (const [index, part] of layer.parts.entries()) {
+    for (const name of contents[index].temporaries) await files.remove(`${part.directory}/${name}`)
+  }
+}
+
+export async function closeChain(files: Files, layers: readonly Layer[]): Promise<void> {
+  for (const layer of layers) await layer.close(files)
+}

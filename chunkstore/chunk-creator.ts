@@ -1,0 +1,153 @@
+/**
+ * Brings chunk files into being in the written layer. A chunk that hides a parent's data appears
+ * whole or not at all, also across a crash:
+ *
+ *   1. a temporary file is made and sized     3. its data is synced
+ *   2. the parent's data is copied into it    4. it is renamed to `chunkN`
+ *
+ * The name itself is durable with the next flush; until then the parent's chunk, which holds the
+ * same bytes, shows through after a crash. Where no parent has data, a file cut off half-way by
+ * a crash is an empty chunk, which reads the same as none, so it is made under its own name.
+ */
+import fs from 'node:fs'
+import { AwaitedOperation, orThrow } from './awaited-operation.ts'
+import { Chunk, ChunkState } from './chunk.ts'
+import { copyChunk } from './copy-chunk.ts'
+import type { Store } from './store.ts'
+
+const ENOSPC = 28
+const EIO = 5
+const { O_RDWR, O_CREAT, O_EXCL, O_TRUNC } = fs.constants
+
+export class ChunkCreator {
+  readonly #store: Store
+  #pending = 0
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  /** Creations under way; a disk is not closed before they are done. */
+  get pending(): number {
+    return this.#pending
+  }
+
+  /**
+   * @returns the entry of the written layer for this chunk; one that is ABSENT if it has no file
+   */
+  entry(index: number): Chunk | null {
+    const { top } = this.#store
+    const known = top.chunks.get(index)
+    if (known !== undefined) return known
+    const part = top.partWithRoom()
+    if (part === null) return null
+    const chunk = new Chunk(index, part, ChunkState.ABSENT)
+    part.chunkCount++
+    top.chunks.set(index, chunk)
+    return chunk
+  }
+
+  /**
+   * Makes an absent or empty chunk full. The caller holds it exclusively; it is released, and its
+   * waiters are woken, when this is done.
+   * @param source the parent's chunk to copy, or null: zeros
+   */
+  makeFull(chunk: Chunk, source: Chunk | null): void {
+    void this.#run(chunk, () => this.#makeFull(chunk, source))
+  }
+
+  /** Makes an absent chunk empty, so that it hides the parent's. As `makeFull`. */
+  makeEmpty(chunk: Chunk): void {
+    void this.#run(chunk, async () => {
+      const fd = await this.#store.files.open(chunk.path, O_RDWR | O_CREAT | O_EXCL)
+      this.#appeared(chunk, ChunkState.EMPTY, fd)
+    })
+  }
+
+  async #run(chunk: Chunk, work: () => Promise<void>): Promise<void> {
+    this.#pending++
+    let errno = 0
+    try {
+      await work()
+    } catch (error) {
+      errno = errnoOf(error)
+      const fields = { file: chunk.path, error: (error as Error).message }
+      this.#store.options.log.error(fields, 'chunk file cannot be created')
+      this.#forget(chunk)
+    }
+    this.#pending--
+    this.#store.endExclusive(chunk, errno)
+  }
+
+  #forget(chunk: Chunk): void {
+    if (chunk.state !== ChunkState.ABSENT) return
+    chunk.part.chunkCount--
+    this.#store.top.chunks.delete(chunk.index)
+  }
+
+  async #makeFull(chunk: Chunk, source: Chunk | null): Promise<void> {
+    if (chunk.state === ChunkState.EMPTY) await this.#fillEmpty(chunk)
+    else if (source === null) await this.#createFresh(chunk)
+    else await this.#copyUp(chunk, source)
+  }
+
+  async #fillEmpty(chunk: Chunk): Promise<void> {
+    const { files, openFiles } = this.#store
+    if (chunk.fd < 0) openFiles.adopt(chunk, await files.open(chunk.path, O_RDWR))
+    await this.#resize(chunk.fd)
+    chunk.state = ChunkState.FULL
+    this.#store.flusher.chunkModified(chunk)
+  }
+
+  async #createFresh(chunk: Chunk): Promise<void> {
+    const { files } = this.#store
+    const fd = await files.open(chunk.path, O_RDWR | O_CREAT | O_EXCL)
+    try {
+      await this.#resize(fd)
+    } catch (error) {
+      await files.close(fd)
+      await files.remove(chunk.path)
+      throw error
+    }
+    this.#appeared(chunk, ChunkState.FULL, fd)
+  }
+
+  async #copyUp(chunk: Chunk, source: Chunk): Promise<void> {
+    const { files } = this.#store
+    const temporary = chunk.part.temporaryPath(chunk.index)
+    const fd = await files.open(temporary, O_RDWR | O_CREAT | O_TRUNC)
+    try {
+      await this.#resize(fd)
+      await copyChunk(this.#store, source, fd)
+      const sync = new AwaitedOperation()
+      sync.fd = fd
+      orThrow(await sync.run((each) => files.sync(each)), 'sync')
+      await files.rename(temporary, chunk.path)
+    } catch (error) {
+      await files.close(fd)
+      await files.remove(temporary).catch(() => {})
+      throw error
+    }
+    this.#appeared(chunk, ChunkState.FULL, fd)
+  }
+
+  async #resize(fd: number): Promise<void> {
+    const truncate = new AwaitedOperation()
+    truncate.fd = fd
+    truncate.length = this.#store.geometry.chunkSize
+    orThrow(await truncate.run((each) => this.#store.files.truncate(each)), 'truncate')
+  }
+
+  #appeared(chunk: Chunk, state: ChunkState, fd: number): void {
+    chunk.state = state
+    this.#store.openFiles.adopt(chunk, fd)
+    this.#store.flusher.chunkModified(chunk)
+    this.#store.flusher.partModified(chunk.part)
+  }
+}
+
+function errnoOf(error: unknown): number {
+  const { errno } = error as NodeJS.ErrnoException
+  if (typeof errno !== 'number' || errno >= 0) return EIO
+  return errno === -ENOSPC || errno === -122 ? ENOSPC : EIO
+}

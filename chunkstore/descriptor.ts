@@ -1,0 +1,140 @@
+/**
+ * The `.chunkdisk` file: text, one value a line.
+ *
+ *   base.chunkdisk        parent, only if the first line is not a size
+ *   1073741824            size of the disk
+ *   67108864              size of a chunk
+ *   16 disk.chunks        part: most chunks, one space, directory (may contain spaces)
+ *
+ * The format is that of chunkdisk 1.6. Beyond it we accept `#` comment lines, empty lines, sizes
+ * with binary suffixes, and paths relative to the descriptor.
+ */
+import path from 'node:path'
+import { DiskError } from './disk-error.ts'
+import { Geometry } from './geometry.ts'
+import { DISK_BYTES_MAX, PAGE_SIZE } from './limits.ts'
+import { formatSize, parseSize } from './size.ts'
+
+export interface PartLine {
+  /** Most chunk files the directory may hold. */
+  readonly chunksMax: number
+  /** As written in the descriptor. */
+  readonly written: string
+  /** Absolute. */
+  readonly directory: string
+}
+
+export interface Descriptor {
+  /** Absolute path of the descriptor itself. */
+  readonly file: string
+  readonly geometry: Geometry
+  readonly parts: readonly PartLine[]
+  /** Absolute path of the parent's descriptor, or null. */
+  readonly parent: string | null
+  readonly parentWritten: string | null
+}
+
+/**
+ * @param text contents of the descriptor
+ * @param file absolute path of the descriptor, for messages and relative paths
+ * @throws DiskError EDESCRIPTOR
+ */
+export function parseDescriptor(text: string, file: string): Descriptor {
+  const lines = significantLines(text)
+  const folder = path.dirname(file)
+  let next = 0
+  const parentLine = lines[0]
+  const hasParent = parentLine !== undefined && parseSize(parentLine.text) === null
+  if (hasParent) next = 1
+  const diskSize = sizeAt(lines[next], 'the disk size', file, hasParent)
+  const chunkSize = sizeAt(lines[next + 1], 'the chunk size', file, false)
+  const geometry = checkedGeometry(diskSize, chunkSize, file)
+  const parts = lines.slice(next + 2).map((line) => parsePart(line, folder, file))
+  checkQuota(parts, geometry, file)
+  return {
+    file,
+    geometry,
+    parts,
+    parent: hasParent ? path.resolve(folder, parentLine.text) : null,
+    parentWritten: hasParent ? parentLine.text : null,
+  }
+}
+
+interface Line {
+  readonly text: string
+  readonly number: number
+}
+
+function significantLines(text: string): Line[] {
+  const lines: Line[] = []
+  for (const [index, raw] of text
+    .replace(/^\uFEFF/, '')
+    .split('\n')
+    .entries()) {
+    const line = raw.replace(/\r$/, '')
+    if (line.trim() !== '' && !line.startsWith('#')) lines.push({ text: line, number: index + 1 })
+  }
+  return lines
+}
+
+function sizeAt(line: Line | undefined, what: string, file: string, afterParent: boolean): number {
+  if (line === undefined) throw broken(file, `${what} is missing`)
+  const size = parseSize(line.text)
+  if (size !== null) return size
+  const hint = afterParent ? ' (the first line is no size, so it was taken for the parent)' : ''
+  const shown = JSON.stringify(line.text)
+  throw broken(file, `line ${line.number}: ${what} is ${shown}, not a size like 64M${hint}`)
+}
+
+/** @throws DiskError EDESCRIPTOR which names the size and the rule */
+export function checkedGeometry(diskSize: number, chunkSize: number, file: string): Geometry {
+  const check = (size: number, what: string): void => {
+    if (size > 0 && size % PAGE_SIZE === 0 && size <= DISK_BYTES_MAX) return
+    throw broken(file, `${what} is ${size} bytes; it must be a multiple of ${PAGE_SIZE} above 0`)
+  }
+  check(diskSize, 'the disk size')
+  check(chunkSize, 'the chunk size')
+  if (chunkSize > diskSize) {
+    const sizes = `${formatSize(chunkSize)} is larger than the disk (${formatSize(diskSize)})`
+    throw broken(file, `the chunk size ${sizes}; choose a smaller one`)
+  }
+  return new Geometry(diskSize, chunkSize)
+}
+
+function parsePart(line: Line, folder: string, file: string): PartLine {
+  const match = /^(\d+) (.+)$/.exec(line.text)
+  if (match === null) {
+    const shown = JSON.stringify(line.text)
+    throw broken(file, `line ${line.number}: ${shown} is not a part ("MAX_CHUNKS DIRECTORY")`)
+  }
+  const chunksMax = Number(match[1])
+  if (!Number.isSafeInteger(chunksMax) || chunksMax === 0) {
+    throw broken(file, `line ${line.number}: a part of ${match[1]} chunks; it needs at least 1`)
+  }
+  const written = match[2].replace(/(?<=.)[/\\]$/, '')
+  return { chunksMax, written, directory: path.resolve(folder, written) }
+}
+
+function checkQuota(parts: readonly PartLine[], geometry: Geometry, file: string): void {
+  if (parts.length === 0) throw broken(file, 'it names no part (a line "MAX_CHUNKS DIRECTORY")')
+  const room = parts.reduce((sum, part) => sum + part.chunksMax, 0)
+  if (room >= geometry.chunkCount) return
+  const need = `the disk has ${geometry.chunkCount} chunks, its parts hold ${room}`
+  throw broken(file, `${need}; raise a part's number or add a part`)
+}
+
+function broken(file: string, what: string): DiskError {
+  return new DiskError('EDESCRIPTOR', `${file}: ${what}`)
+}
+
+/** The text of a descriptor; sizes in bytes so that chunkdisk can read it. */
+export function formatDescriptor(
+  parent: string | null,
+  geometry: Geometry,
+  parts: readonly { readonly chunksMax: number; readonly written: string }[],
+): string {
+  const lines = parent === null ? [] : [parent]
+  lines.push(String(geometry.diskSize), String(geometry.chunkSize))
+  for (const part of parts) lines.push(`${part.chunksMax} ${part.written}`)
+  return lines.join('\n') + '\n'
+}

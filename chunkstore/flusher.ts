@@ -1,0 +1,149 @@
+/**
+ * Makes writes durable: the data of the chunk files first, then the names in the directories where
+ * files appeared. One round serves every flush that waits for it; a flush that arrives during
+ * a round waits for the next, because the round may have passed what it must cover.
+ *
+ * A failed sync is final. The kernel may have dropped the pages and will report success the next
+ * time, so from then on every write and flush fails until the disk is opened again.
+ */
+import type { Chunk } from './chunk.ts'
+import { AwaitedOperation } from './awaited-operation.ts'
+import { FLUSH_PARALLEL } from './limits.ts'
+import type { Part } from './part.ts'
+import { CacheMode } from './options.ts'
+import type { Store } from './store.ts'
+
+const EIO = 5
+
+export interface FlushWaiter {
+  /** @param status 0 or an errno */
+  flushed(status: number): void
+}
+
+export class Flusher {
+  readonly #store: Store
+  /** The errno every write and flush gets since a sync failed; 0 while all is well. */
+  failure = 0
+  #dirtyChunks = new Set<Chunk>()
+  #dirtyParts = new Set<Part>()
+  #waiters: FlushWaiter[] = []
+  #running = false
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  /** A write, punch or truncation of the chunk's file is complete. */
+  chunkModified(chunk: Chunk): void {
+    chunk.modified++
+    if (chunk.inDirtySet) return
+    chunk.inDirtySet = true
+    this.#dirtyChunks.add(chunk)
+  }
+
+  /** A name in the directory appeared. */
+  partModified(part: Part): void {
+    part.modified++
+    this.#dirtyParts.add(part)
+  }
+
+  /** @returns true: nothing to do; false: `waiter.flushed` will be called */
+  flush(waiter: FlushWaiter): boolean {
+    const clean = this.#dirtyChunks.size === 0 && this.#dirtyParts.size === 0
+    if (this.#store.options.cacheMode === CacheMode.UNSAFE) return true
+    if (clean && !this.#running) return true
+    this.#waiters.push(waiter)
+    if (!this.#running) void this.#runRounds()
+    return false
+  }
+
+  async #runRounds(): Promise<void> {
+    this.#running = true
+    while (this.#waiters.length > 0) {
+      const waiters = this.#waiters
+      this.#waiters = []
+      await this.#round()
+      for (const waiter of waiters) waiter.flushed(this.failure)
+    }
+    this.#running = false
+  }
+
+  async #round(): Promise<void> {
+    const chunks = [...this.#dirtyChunks]
+    this.#dirtyChunks.clear()
+    for (const chunk of chunks) chunk.inDirtySet = false
+    const parts = [...this.#dirtyParts]
+    this.#dirtyParts.clear()
+    await this.#syncChunks(chunks)
+    for (const part of parts) await this.#syncPart(part)
+  }
+
+  async #syncChunks(chunks: readonly Chunk[]): Promise<void> {
+    let next = 0
+    const work = async (): Promise<void> => {
+      while (next < chunks.length) await this.#syncChunk(chunks[next++])
+    }
+    await Promise.all(Array.from({ length: Math.min(FLUSH_PARALLEL, chunks.length) }, work))
+  }
+
+  async #syncChunk(chunk: Chunk): Promise<void> {
+    const covered = chunk.modified
+    if (covered <= chunk.synced) return
+    const operation = new AwaitedOperation()
+    operation.fd = chunk.fd
+    chunk.pins++
+    const result = await operation.run((each) => this.#store.files.sync(each))
+    chunk.pins--
+    if (result < 0) this.#fail(chunk.path, -result)
+    else chunk.synced = Math.max(chunk.synced, covered)
+  }
+
+  async #syncPart(part: Part): Promise<void> {
+    const covered = part.modified
+    if (covered <= part.synced) return
+    const operation = new AwaitedOperation()
+    operation.fd = part.fd
+    const result = await operation.run((each) => this.#store.files.syncDirectory(each))
+    if (result < 0) this.#fail(part.directory, -result)
+    else part.synced = Math.max(part.synced, covered)
+  }
+
+  #fail(file: string, errno: number): void {
+    this.failure = EIO
+    const what = 'sync failed: the disk refuses writes and flushes until it is opened again'
+    this.#store.options.log.error({ file, errno }, what)
+  }
+
+  /**
+   * Makes the chunks `first` to `last` of the written layer durable (FUA).
+   * @returns true: they are; false: `waiter.flushed` will be called
+   */
+  syncRange(first: number, last: number, waiter: FlushWaiter): boolean {
+    if (this.#store.options.cacheMode === CacheMode.UNSAFE) return true
+    const chunks: Chunk[] = []
+    const parts = new Set<Part>()
+    for (let index = first; index <= last; index++) {
+      const chunk = this.#store.top.chunks.get(index)
+      if (chunk === undefined) continue
+      if (chunk.modified > chunk.synced) chunks.push(chunk)
+      if (chunk.part.modified > chunk.part.synced) parts.add(chunk.part)
+    }
+    if (chunks.length === 0 && parts.size === 0) return true
+    void this.#syncThese(chunks, parts, waiter)
+    return false
+  }
+
+  async #syncThese(chunks: Chunk[], parts: Set<Part>, waiter: FlushWaiter): Promise<void> {
+    await this.#syncChunks(chunks)
+    for (const part of parts) await this.#syncPart(part)
+    waiter.flushed(this.failure)
+  }
+
+  /** For files that are about to be closed: errors must be seen now. Waits for its own round. */
+  flushAll(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiters.push({ flushed: () => resolve() })
+      if (!this.#running) void this.#runRounds()
+    })
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * One descriptor with its parts and the chunk files found in them. A disk is a chain of layers,
+ * the first is written, the others (its parents) are only read.
+ */
+import fs from 'node:fs'
+import { type Files, LockKind } from '../io/io.ts'
+import { Chunk, ChunkState } from './chunk.ts'
+import { type Descriptor, parseDescriptor } from './descriptor.ts'
+import { DiskError } from './disk-error.ts'
+import { DESCRIPTOR_BYTES_MAX } from './limits.ts'
+import { FOREIGN_LOCK, type FoundChunk, Part, type PartContents } from './part.ts'
+
+export class Layer {
+  readonly descriptor: Descriptor
+  readonly parts: readonly Part[]
+  /** Chunks that have a file, by index. */
+  readonly chunks = new Map<number, Chunk>()
+  identity = ''
+  #fd = -1
+
+  constructor(descriptor: Descriptor) {
+    this.descriptor = descriptor
+    this.parts = descriptor.parts.map((line) => new Part(line.directory, line.chunksMax))
+  }
+
+  /** Opens the descriptor and the part directories; reads no chunk yet. */
+  static async open(files: Files, file: string): Promise<Layer> {
+    const layer = new Layer(await readDescriptor(files, file))
+    try {
+      layer.#fd = await files.open(file, fs.constants.O_RDONLY)
+      layer.identity = (await files.statusOf(layer.#fd)).identity
+      for (const part of layer.parts) await part.open(files)
+    } catch (error) {
+      await layer.close(files)
+      throw error
+    }
+    return layer
+  }
+
+  /**
+   * Locks the descriptor and every part, for as long as this process lives or until `close`.
+   * @throws DiskError EINUSE, naming who holds the lock
+   */
+  async lock(files: Files, kind: LockKind): Promise<void> {
+    await lockOne(files, this.#fd, this.descriptor.file, kind)
+    for (const part of this.parts) await lockOne(files, part.fd, part.directory, kind)
+  }
+
+  /** @returns what each part holds; `chunks` is filled from it */
+  async scan(files: Files): Promise<PartContents[]> {
+    const contents: PartContents[] = []
+    for (const part of this.parts) {
+      const found = await part.scan(files, this.descriptor.geometry.chunkCount)
+      contents.push(found)
+      for (const each of found.chunks) this.#add(part, each)
+      part.chunkCount = found.chunks.length
+      if (part.chunkCount > part.chunksMax) {
+        const count = `${part.chunkCount} chunk files, its quota is ${part.chunksMax}`
+        throw new DiskError('EPART', `part ${part.directory} holds ${count}; move some elsewhere`)
+      }
+    }
+    return contents
+  }
+
+  #add(part: Part, found: FoundChunk): void {
+    const twin = this.chunks.get(found.index)
+    if (twin !== undefined) {
+      const both = `${twin.path} and ${part.chunkPath(found.index)}`
+      throw new DiskError('EPART', `chunk ${found.index} exists twice: ${both}; remove one`)
+    }
+    const state = stateOf(found, this.descriptor.geometry.chunkSize)
+    this.chunks.set(found.index, new Chunk(found.index, part, state))
+  }
+
+  /** @returns the first part, in the descriptor's order, that has room, or null */
+  partWithRoom(): Part | null {
+    return this.parts.find((part) => part.chunkCount < part.chunksMax) ?? null
+  }
+
+  async close(files: Files): Promise<void> {
+    for (const part of this.parts) await part.close(files)
+    if (this.#fd < 0) return
+    const fd = this.#fd
+    this.#fd = -1
+    await files.close(fd)
+  }
+}
+
+export function stateOf(found: FoundChunk, chunkSize: number): ChunkState {
+  if (!found.isFile) return ChunkState.DAMAGED
+  if (found.size === 0) return ChunkState.EMPTY
+  return found.size === chunkSize ? ChunkState.FULL : ChunkState.DAMAGED
+}
+
+/** @throws DiskError EDESCRIPTOR */
+export async function readDescriptor(files: Files, file: string): Promise<Descriptor> {
+  let text: string
+  try {
+    text = await files.readText(file, DESCRIPTOR_BYTES_MAX)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const why = code === 'ENOENT' ? 'there is no such file' : message
+    throw new DiskError('EDESCRIPTOR', `${file}: cannot be read: ${why}`)
+  }
+  return parseDescriptor(text, file)
+}
+
+async function lockOne(files: Files, fd: number, name: string, kind: LockKind): Promise<void> {
+  if (await files.lock(fd, kind)) return
+  const holder = (await files.lockHolder(fd)) || 'another process'
+  const wanted = kind === LockKind.EXCLUSIVE ? 'writing' : 'reading'
+  throw new DiskError('EINUSE', `${name} cannot be opened for ${wanted}: it is in use by ${holder}`)
+}
+
+/** @throws DiskError EINUSE if chunkdisk's lock file is there */
+export function refuseForeignLock(layer: Layer, contents: readonly PartContents[]): void {
+  const index = contents.findIndex((each) => each.foreignLock)
+  if (index < 0) return
+  const file = `${layer.parts[index].directory}/${FOREIGN_LOCK}`
+  const why = 'chunkdisk uses this directory, or it is the parent of a disk there'
+  throw new DiskError('EINUSE', `${file} exists: ${why}; remove the file if neither is so`)
+}

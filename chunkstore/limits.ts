@@ -1,0 +1,43 @@
+/** Every limit of the chunk store, with its reason. */
+
+/** Page: the smallest unit of the store; disk and chunk sizes are multiples of it. */
+export const PAGE_SIZE = 4096
+
+/** A descriptor is a few lines; one larger than this is some other file. */
+export const DESCRIPTOR_BYTES_MAX = 1 << 20
+
+/** Offsets stay exact as numbers. */
+export const DISK_BYTES_MAX = Number.MAX_SAFE_INTEGER - (Number.MAX_SAFE_INTEGER % PAGE_SIZE)
+
+/** A chain this deep is taken for a mistake; every level costs a lookup per chunk. */
+export const CHAIN_DEPTH_MAX = 256
+
+/** Chunk files kept open per disk; more only while every one of them is in use. */
+export const OPEN_FILES_MAX = 1000
+
+/** An open file that nobody used for one to two of these is closed. */
+export const IDLE_CLOSE_MS = 30_000
+
+/** Copy-up and zero-writing go in steps of this many bytes. */
+export const STEP_BYTES = 1 << 20
+
+/** Syncs of one flush that run at once. */
+export const FLUSH_PARALLEL = 8
+
+/** Unmapped ranges remembered per chunk; further ones are only punched. */
+export const UNMAPPED_RANGES_MAX = 256
+
+/** Data and hole searches of one block status call; it then stops with what it has. */
+export const SEEKS_PER_CALL_MAX = 128
+
+/** Chunks one block status call looks at. */
+export const CHUNKS_PER_CALL_MAX = 65536
+
+/** A structured read at least this long looks for holes inside chunk files. */
+export const HOLE_SEARCH_BYTES_MIN = 32768
+
+/** A trim or zero over more chunks than this walks the chunks that exist instead. */
+export const WIDE_CHUNKS_MIN = 1024
+
+/** File status calls that run at once while a part is scanned. */
+export const SCAN_PARALLEL = 64

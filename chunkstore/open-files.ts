@@ -1,0 +1,124 @@
+/**
+ * The open chunk files of a disk: bounded, closed when idle. A file is only closed when nobody
+ * uses it and its writes are synced, so that no error of writing it back can go unseen.
+ */
+import fs from 'node:fs'
+import { type Chunk, ChunkState } from './chunk.ts'
+import { IDLE_CLOSE_MS } from './limits.ts'
+import type { Store } from './store.ts'
+
+const EIO = 5
+const { O_RDONLY, O_RDWR } = fs.constants
+
+export class OpenFiles {
+  readonly #store: Store
+  readonly #open: Chunk[] = []
+  /** Where the search for a file to close goes on (CLOCK). */
+  #hand = 0
+  readonly #sweep: NodeJS.Timeout
+
+  constructor(store: Store) {
+    this.#store = store
+    this.#sweep = setInterval(() => void this.closeIdle(), IDLE_CLOSE_MS)
+    this.#sweep.unref()
+  }
+
+  get count(): number {
+    return this.#open.length
+  }
+
+  /** Opens the chunk's file; those that wait for the chunk are woken when it is done. */
+  open(chunk: Chunk): void {
+    chunk.opening = true
+    void this.#openNow(chunk)
+  }
+
+  async #openNow(chunk: Chunk): Promise<void> {
+    let errno = 0
+    try {
+      errno = await this.#tryOpen(chunk)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      this.#store.options.log.error({ file: chunk.path, code }, 'chunk file cannot be opened')
+      errno = EIO
+    }
+    chunk.opening = false
+    this.#store.wakeAll(chunk, errno, false)
+  }
+
+  async #tryOpen(chunk: Chunk): Promise<number> {
+    await this.#makeRoom()
+    const { files, geometry, options } = this.#store
+    const fd = await files.open(chunk.path, chunk.part.writable ? O_RDWR : O_RDONLY)
+    const { size } = await files.statusOf(fd)
+    const expected = chunk.state === ChunkState.EMPTY ? 0 : geometry.chunkSize
+    if (size !== expected) {
+      await files.close(fd)
+      options.log.error({ file: chunk.path, size, expected }, 'chunk file has the wrong size')
+      return EIO
+    }
+    this.adopt(chunk, fd)
+    return 0
+  }
+
+  /** Takes over a descriptor that was opened elsewhere. */
+  adopt(chunk: Chunk, fd: number): void {
+    chunk.fd = fd
+    chunk.referenced = true
+    this.#open.push(chunk)
+  }
+
+  async #makeRoom(): Promise<void> {
+    if (this.#open.length < this.#store.options.openFilesMax) return
+    let victim = this.#findIdle(true)
+    if (victim === null && this.#findIdle(false) !== null) {
+      await this.#store.flusher.flushAll()
+      victim = this.#findIdle(true)
+    }
+    // Every file is in use: one more is opened, their number is bounded by the requests in flight.
+    if (victim !== null) await this.#close(victim)
+  }
+
+  #findIdle(clean: boolean): Chunk | null {
+    for (let looked = 0; looked < 2 * this.#open.length; looked++) {
+      this.#hand = (this.#hand + 1) % this.#open.length
+      const chunk = this.#open[this.#hand]
+      if (!isClosable(chunk) || (clean && chunk.modified > chunk.synced)) continue
+      if (!chunk.referenced) return chunk
+      chunk.referenced = false
+    }
+    return null
+  }
+
+  async #close(chunk: Chunk): Promise<void> {
+    const last = this.#open.pop()
+    if (last === undefined) return
+    if (last !== chunk) this.#open[this.#open.indexOf(chunk)] = last
+    const fd = chunk.fd
+    chunk.fd = -1
+    await this.#store.files.close(fd)
+  }
+
+  /** Closes what was not used since the call before. */
+  async closeIdle(): Promise<void> {
+    const idle = this.#open.filter((chunk) => !chunk.referenced && isClosable(chunk))
+    for (const chunk of this.#open) chunk.referenced = false
+    if (idle.some((chunk) => chunk.modified > chunk.synced)) {
+      await this.#store.flusher.flushAll()
+    }
+    for (const chunk of idle) {
+      const unused = chunk.fd >= 0 && isClosable(chunk) && !chunk.referenced
+      if (unused && chunk.modified <= chunk.synced) await this.#close(chunk)
+    }
+  }
+
+  /** At the end: closes everything. Nothing may be in flight. */
+  async closeAll(): Promise<void> {
+    clearInterval(this.#sweep)
+    while (this.#open.length > 0) await this.#close(this.#open[this.#open.length - 1])
+  }
+}
+
+function isClosable(chunk: Chunk): boolean {
+  return chunk.idle && !chunk.opening && chunk.waiting.length === 0
+}

@@ -1,0 +1,153 @@
+/**
+ * One request on its way through the chunks: a pooled object that is at the same time the file
+ * operation it waits for. It goes through its range in ascending order, a piece (part of one
+ * chunk) at a time, as far as it gets without waiting. The first error ends it; what lies behind
+ * was never started.
+ *
+ *   advance ─▶ piece ─▶ DONE ─▶ next piece ... ─▶ sync, if it must be durable ─▶ end
+ *                 ├──▶ errno ─▶ end                    (`end` = returned or completed)
+ *                 ├──▶ RETRY ─▶ the same piece again
+ *                 └──▶ PENDING: complete(), wake() or flushed() goes on
+ */
+import { DONE, PENDING, type Request, RequestFlag, type Status } from '../device/device.ts'
+import type { ExtentList } from '../device/extents.ts'
+import { FileOperation } from '../io/io.ts'
+import type { Chunk, Waiter } from './chunk.ts'
+import type { FlushWaiter } from './flusher.ts'
+import { readPiece } from './read.ts'
+import { statusPiece } from './block-status.ts'
+import { Kind, RETRY } from './kind.ts'
+import { CacheMode } from './options.ts'
+import type { Store } from './store.ts'
+import { unmapPiece } from './unmap.ts'
+import { writePiece } from './write.ts'
+
+/** What happens when the file operation under way is finished. */
+export type Step = (operation: Operation) => Status
+
+const PIECES = [readPiece, writePiece, unmapPiece, unmapPiece, statusPiece] as const
+
+export class Operation extends FileOperation implements Waiter, FlushWaiter {
+  readonly store: Store
+  kind: Kind = Kind.READ
+  request: Request | null = null
+  /** Where extents go: of a read (may be null) or a block status. */
+  extents: ExtentList | null = null
+  /** Absolute offsets: the current piece begins at `at` and has `pieceLength` bytes. */
+  at = 0
+  end = 0
+  pieceLength = 0
+  index = 0
+  /** The chunk in use by the piece. */
+  chunk: Chunk | null = null
+  step: Step = ended
+  /** Existing chunks in a wide trim's range, ascending, or null. */
+  present: Float64Array | null = null
+  budget = 0
+  #wakeErrno = 0
+  #syncing = false
+  readonly #recycle: (operation: Operation) => void
+
+  constructor(store: Store, recycle: (operation: Operation) => void) {
+    super()
+    this.store = store
+    this.#recycle = recycle
+  }
+
+  get mutates(): boolean {
+    return this.kind === Kind.WRITE || this.kind === Kind.TRIM || this.kind === Kind.ZERO
+  }
+
+  /** Takes a request as far as it gets. If it does not end here, it completes later. */
+  start(kind: Kind, request: Request, extents: ExtentList | null): Status {
+    this.kind = kind
+    this.request = request
+    this.extents = extents
+    this.at = request.offset
+    this.end = request.offset + request.length
+    this.present = null
+    this.budget = 0
+    this.#wakeErrno = 0
+    this.#syncing = false
+    const status = this.#advance()
+    if (status !== PENDING) this.#end(status)
+    return status
+  }
+
+  /** Makes it wait for `flushed`. */
+  startFlush(request: Request): void {
+    this.kind = Kind.FLUSH
+    this.request = request
+  }
+
+  /** Ends it without completing anything. */
+  abandon(): void {
+    this.#end(DONE)
+  }
+
+  #advance(): Status {
+    const { geometry } = this.store
+    const piece = PIECES[this.kind as keyof typeof PIECES & number]
+    while (this.at < this.end) {
+      if (this.#wakeErrno > 0) return this.#wakeErrno
+      this.index = geometry.chunkOf(this.at)
+      this.position = this.at - geometry.startOf(this.index)
+      const rest = geometry.usedSizeOf(this.index) - this.position
+      this.pieceLength = Math.min(this.end - this.at, rest)
+      const status = piece(this)
+      if (status === DONE) this.at += this.pieceLength
+      else if (status !== RETRY) return status
+    }
+    return this.#sync()
+  }
+
+  /** A mutation with FUA, or in writethrough mode, ends when it is durable. */
+  #sync(): Status {
+    const { request, store } = this
+    if (request === null || this.#syncing || !this.mutates) return DONE
+    const through = store.options.cacheMode === CacheMode.WRITETHROUGH
+    if (!through && (request.flags & RequestFlag.FUA) === 0) return DONE
+    this.#syncing = true
+    const first = store.geometry.chunkOf(request.offset)
+    const last = store.geometry.chunkOf(this.end - 1)
+    return store.flusher.syncRange(first, last, this) ? DONE : PENDING
+  }
+
+  /** The file operation is finished. */
+  override complete(): void {
+    let status = this.step(this)
+    if (status === DONE) this.at += this.pieceLength
+    if (status === DONE || status === RETRY) status = this.#advance()
+    if (status !== PENDING) this.#finish(status)
+  }
+
+  /** What the piece waited for has happened (or failed): it is tried again. */
+  wake(errno: number): void {
+    this.#wakeErrno = errno
+    const status = this.#advance()
+    if (status !== PENDING) this.#finish(status)
+  }
+
+  flushed(status: number): void {
+    this.#finish(status)
+  }
+
+  #finish(status: Status): void {
+    const request = this.request
+    this.#end(status)
+    if (request !== null) request.complete(status)
+  }
+
+  #end(status: Status): void {
+    if (status !== DONE && this.request !== null) this.request.errorOffset = this.at
+    this.request = null
+    this.extents = null
+    this.chunk = null
+    this.present = null
+    this.#recycle(this)
+  }
+}
+
+function ended(): Status {
+  throw new Error('a file operation completed that was not started')
+}

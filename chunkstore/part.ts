@@ -1,0 +1,112 @@
+/**
+ * A directory that holds chunk files of one layer, up to a quota. Keeps the directory open: the
+ * lock and the syncs of its names go through that descriptor.
+ */
+import fs from 'node:fs'
+import path from 'node:path'
+import type { DirectoryAbilities, Files } from '../io/io.ts'
+import { DiskError } from './disk-error.ts'
+import { SCAN_PARALLEL } from './limits.ts'
+
+const { O_RDONLY, O_DIRECTORY } = fs.constants
+const CHUNK_NAME = /^chunk(0|[1-9]\d*)$/i
+const TEMPORARY_NAME = /^\.tmp-chunk\d+$/
+
+/** chunkdisk's own lock file; it is honoured, never made. */
+export const FOREIGN_LOCK = '.lock'
+
+export interface FoundChunk {
+  readonly index: number
+  readonly name: string
+  readonly size: number
+  readonly allocated: number
+  readonly isFile: boolean
+}
+
+export interface PartContents {
+  readonly chunks: readonly FoundChunk[]
+  /** Left by a crash while a chunk was being created. */
+  readonly temporaries: readonly string[]
+  /** Chunk names whose index is beyond the disk. */
+  readonly orphans: readonly string[]
+  readonly foreignLock: boolean
+}
+
+export class Part {
+  readonly directory: string
+  readonly chunksMax: number
+  /** Chunk files in it, those being created included. */
+  chunkCount = 0
+  fd = -1
+  identity = ''
+  /** Of the layer that is written. */
+  writable = false
+  abilities: DirectoryAbilities = { punchHole: false, zeroRange: false, allocate: false }
+  /** Names changed / were synced, counted as in `Chunk`. */
+  modified = 0
+  synced = 0
+  /** Names as found, where they differ from `chunkN` (case). */
+  readonly #names = new Map<number, string>()
+
+  constructor(directory: string, chunksMax: number) {
+    this.directory = directory
+    this.chunksMax = chunksMax
+  }
+
+  chunkPath(index: number): string {
+    return path.join(this.directory, this.#names.get(index) ?? `chunk${index}`)
+  }
+
+  temporaryPath(index: number): string {
+    return path.join(this.directory, `.tmp-chunk${index}`)
+  }
+
+  /** @throws DiskError EPART if the directory is missing or no directory */
+  async open(files: Files): Promise<void> {
+    try {
+      this.fd = await files.open(this.directory, O_RDONLY | O_DIRECTORY)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      const why = code === 'ENOENT' ? 'does not exist' : `cannot be opened (${code})`
+      const fix = code === 'ENOENT' ? '; create it or mount what holds it' : ''
+      throw new DiskError('EPART', `part directory ${this.directory} ${why}${fix}`)
+    }
+    this.identity = (await files.statusOf(this.fd)).identity
+  }
+
+  async close(files: Files): Promise<void> {
+    if (this.fd < 0) return
+    const fd = this.fd
+    this.fd = -1
+    await files.close(fd)
+  }
+
+  /** Lists the directory; chunk files from `chunkCount` on are orphans. */
+  async scan(files: Files, chunkCount: number): Promise<PartContents> {
+    const names = await files.list(this.directory)
+    const temporaries = names.filter((name) => TEMPORARY_NAME.test(name))
+    const orphans: string[] = []
+    const wanted: { index: number; name: string }[] = []
+    for (const name of names) {
+      const match = CHUNK_NAME.exec(name)
+      if (match === null) continue
+      const index = Number(match[1])
+      if (index >= chunkCount) orphans.push(name)
+      else wanted.push({ index, name })
+    }
+    const chunks: FoundChunk[] = []
+    for (let start = 0; start < wanted.length; start += SCAN_PARALLEL) {
+      const batch = wanted.slice(start, start + SCAN_PARALLEL)
+      chunks.push(...(await Promise.all(batch.map((each) => this.#look(files, each)))))
+    }
+    for (const { index, name } of chunks) {
+      if (name !== `chunk${index}`) this.#names.set(index, name)
+    }
+    return { chunks, temporaries, orphans, foreignLock: names.includes(FOREIGN_LOCK) }
+  }
+
+  async #look(files: Files, found: { index: number; name: string }): Promise<FoundChunk> {
+    const { size, allocated, isFile } = await files.status(path.join(this.directory, found.name))
+    return { ...found, size, allocated, isFile }
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * Reads a piece: zeros where no layer has data, else straight from the chunk file into the
+ * caller's buffer. A caller that asks for extents is told of zeros instead of being given them.
+ */
+import { DONE, PENDING, type Status } from '../device/device.ts'
+import { ExtentFlag } from '../device/extents.ts'
+import { Seek } from '../io/io.ts'
+import { ChunkState } from './chunk.ts'
+import { HOLE_SEARCH_BYTES_MIN } from './limits.ts'
+import type { Operation } from './operation.ts'
+
+const EIO = 5
+/** No data behind this position. */
+const ENXIO = 6
+
+/** Extent entries kept free, so that data can always be appended after the last hole. */
+const EXTENTS_RESERVED = 2
+
+export function readPiece(operation: Operation): Status {
+  const { store } = operation
+  const chunk = store.find(operation.index)
+  if (chunk === null || chunk.state === ChunkState.EMPTY) return giveZeros(operation)
+  if (chunk.state === ChunkState.DAMAGED) return EIO
+  if (!store.use(chunk, operation)) return PENDING
+  operation.chunk = chunk
+  operation.fd = chunk.fd
+  if (wantsHoles(operation) && inHole(operation)) {
+    store.release(chunk)
+    return giveZeros(operation)
+  }
+  return readData(operation)
+}
+
+function wantsHoles(operation: Operation): boolean {
+  const { extents } = operation
+  if (extents === null || operation.pieceLength < HOLE_SEARCH_BYTES_MIN) return false
+  return extents.count + EXTENTS_RESERVED < extents.capacity
+}
+
+/** Cuts the piece where data and hole meet. @returns whether what is left of it is a hole */
+function inHole(operation: Operation): boolean {
+  const { files } = operation.store
+  const start = operation.position
+  files.seek(operation, Seek.HOLE)
+  // An error: this file system cannot tell, everything is data.
+  if (operation.result !== start) {
+    if (operation.result > start) cut(operation, operation.result)
+    return false
+  }
+  files.seek(operation, Seek.DATA)
+  if (operation.result > start) cut(operation, operation.result)
+  return operation.result > start || operation.result === -ENXIO
+}
+
+function cut(operation: Operation, end: number): void {
+  operation.pieceLength = Math.min(operation.pieceLength, end - operation.position)
+}
+
+function giveZeros(operation: Operation): Status {
+  const { extents, pieceLength } = operation
+  if (extents !== null && extents.count + EXTENTS_RESERVED <= extents.capacity) {
+    extents.append(pieceLength, ExtentFlag.HOLE | ExtentFlag.ZERO)
+    return DONE
+  }
+  place(operation)
+  operation.buffer.fill(0, operation.bufferOffset, operation.bufferOffset + pieceLength)
+  extents?.append(pieceLength, ExtentFlag.DATA)
+  return DONE
+}
+
+/** Where in the request's buffer the piece goes. */
+function place(operation: Operation): void {
+  const { request } = operation
+  if (request === null) return
+  operation.buffer = request.buffer
+  operation.bufferOffset = request.bufferOffset + (operation.at - request.offset)
+  operation.length = operation.pieceLength
+}
+
+function readData(operation: Operation): Status {
+  place(operation)
+  operation.step = afterRead
+  return operation.store.files.read(operation) ? afterRead(operation) : PENDING
+}
+
+function afterRead(operation: Operation): Status {
+  const { store, chunk, result, length } = operation
+  if (chunk !== null) store.release(chunk)
+  if (result < 0) return -result
+  if (result < length) {
+    const fields = { file: chunk?.path, position: operation.position }
+    store.options.log.error(fields, 'chunk file is shorter than its chunk')
+    return EIO
+  }
+  operation.extents?.append(length, ExtentFlag.DATA)
+  return DONE
+}

@@ -1,0 +1,235 @@
+/**
+ * Files on Node's `fs` (a thread pool), with the missing system calls where they load.
+ * A read is served at once when the kernel has the pages, else by a thread. A write goes to the
+ * kernel's memory at once; while the kernel is slow to take it (a sync runs, too much is dirty)
+ * writes go to threads, so that nobody waits for them.
+ */
+import fs from 'node:fs'
+import type { DirectoryAbilities, FileOperation, Files, FileStatus } from './io.ts'
+import { LockKind, Seek, type SeekKind } from './io.ts'
+import { lockFile, lockHolder } from './lock.ts'
+import { Fallocate, type SystemCalls } from './syscalls.ts'
+import { ThreadSlot, ThreadQueue, errnoOf } from './node-threads.ts'
+
+const EAGAIN = 11
+const EINVAL = 22
+const EOPNOTSUPP = 95
+const O_TMPFILE = 0o20200000
+const PAGE = 4096
+
+/** An inline write that took this long is a sign that the kernel makes writers wait. */
+const SLOW_WRITE_MS = 4
+/** For how long writes then go to threads. */
+const SLOW_PERIOD_MS = 250
+
+export class NodeFiles implements Files {
+  readonly #calls: SystemCalls | null
+  readonly #threads: ThreadQueue
+  #syncs = 0
+  #slowUntilMs = 0
+
+  constructor(calls: SystemCalls | null) {
+    this.#calls = calls
+    this.#threads = new ThreadQueue(calls, () => this.#syncs--)
+  }
+
+  read(operation: FileOperation): boolean {
+    operation.result = 0
+    if (this.#calls !== null) {
+      const { fd, buffer, bufferOffset, length, position } = operation
+      const count = this.#calls.readNowait(fd, buffer, bufferOffset, length, position)
+      if (count === length || count === 0) {
+        operation.result = count
+        return true
+      }
+      if (count > 0) operation.result = count
+      else if (count !== -EAGAIN && count !== -EOPNOTSUPP) {
+        operation.result = count
+        return true
+      }
+    }
+    ThreadSlot.of(operation, this.#threads).read()
+    return false
+  }
+
+  write(operation: FileOperation): boolean {
+    operation.result = 0
+    if (this.#calls === null || this.#syncs > 0) return this.#writeOnThread(operation)
+    const start = performance.now()
+    if (start < this.#slowUntilMs) return this.#writeOnThread(operation)
+    const { fd, buffer, bufferOffset, length, position } = operation
+    let done = 0
+    while (done < length) {
+      const count = this.#calls.write(
+        fd,
+        buffer,
+        bufferOffset + done,
+        length - done,
+        position + done,
+      )
+      if (count < 0) {
+        operation.result = count
+        return true
+      }
+      done += count
+    }
+    operation.result = length
+    const end = performance.now()
+    if (end - start > SLOW_WRITE_MS) this.#slowUntilMs = end + SLOW_PERIOD_MS
+    return true
+  }
+
+  #writeOnThread(operation: FileOperation): boolean {
+    ThreadSlot.of(operation, this.#threads).write()
+    return false
+  }
+
+  sync(operation: FileOperation): boolean {
+    this.#syncs++
+    ThreadSlot.of(operation, this.#threads).sync()
+    return false
+  }
+
+  syncDirectory(operation: FileOperation): boolean {
+    this.#syncs++
+    ThreadSlot.of(operation, this.#threads).syncDirectory()
+    return false
+  }
+
+  punchHole(operation: FileOperation): boolean {
+    return this.#fallocate(operation, Fallocate.PUNCH_HOLE)
+  }
+
+  zeroRange(operation: FileOperation): boolean {
+    return this.#fallocate(operation, Fallocate.ZERO_RANGE)
+  }
+
+  allocate(operation: FileOperation): boolean {
+    return this.#fallocate(operation, Fallocate.ALLOCATE)
+  }
+
+  #fallocate(operation: FileOperation, mode: number): boolean {
+    if (this.#calls === null) {
+      operation.result = -EOPNOTSUPP
+      return true
+    }
+    ThreadSlot.of(operation, this.#threads).fallocate(mode)
+    return false
+  }
+
+  truncate(operation: FileOperation): boolean {
+    ThreadSlot.of(operation, this.#threads).truncate()
+    return false
+  }
+
+  seek(operation: FileOperation, kind: SeekKind): boolean {
+    operation.result =
+      this.#calls === null
+        ? -EOPNOTSUPP
+        : this.#calls.seek(operation.fd, operation.position, kind === Seek.DATA ? 3 : 4)
+    return true
+  }
+
+  allocated(operation: FileOperation): boolean {
+    try {
+      operation.result = fs.fstatSync(operation.fd).blocks * 512
+    } catch (error) {
+      operation.result = -errnoOf(error)
+    }
+    return true
+  }
+
+  submit(): void {}
+
+  open(path: string, flags: number, mode = 0o600): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.open(path, flags, mode, (error, fd) => (error ? reject(error) : resolve(fd)))
+    })
+  }
+
+  close(fd: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.close(fd, (error) => (error ? reject(error) : resolve()))
+    })
+  }
+
+  async status(path: string): Promise<FileStatus> {
+    return statusFrom(await fs.promises.stat(path, { bigint: true }))
+  }
+
+  async statusOf(fd: number): Promise<FileStatus> {
+    return statusFrom(fs.fstatSync(fd, { bigint: true }))
+  }
+
+  list(directory: string): Promise<string[]> {
+    return fs.promises.readdir(directory)
+  }
+
+  async makeDirectory(path: string): Promise<void> {
+    await fs.promises.mkdir(path, { recursive: true, mode: 0o700 })
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return fs.promises.rename(from, to)
+  }
+
+  remove(path: string): Promise<void> {
+    return fs.promises.unlink(path)
+  }
+
+  async readText(path: string, bytesMax: number): Promise<string> {
+    const { size } = await fs.promises.stat(path)
+    if (size > bytesMax) {
+      throw new Error(`${path} has ${size} bytes; at most ${bytesMax} are read`)
+    }
+    return fs.promises.readFile(path, 'utf8')
+  }
+
+  lock(fd: number, kind: LockKind): Promise<boolean> {
+    return lockFile(this.#calls, fd, kind === LockKind.EXCLUSIVE)
+  }
+
+  lockHolder(fd: number): Promise<string> {
+    return lockHolder(fd)
+  }
+
+  async abilities(directory: string): Promise<DirectoryAbilities> {
+    const calls = this.#calls
+    if (calls === null) return { punchHole: false, zeroRange: false, allocate: false }
+    const fd = await this.#openNameless(directory)
+    try {
+      fs.ftruncateSync(fd, 2 * PAGE)
+      const works = (mode: number): boolean => calls.fallocate(fd, mode, 0, PAGE) === 0
+      return {
+        allocate: works(Fallocate.ALLOCATE),
+        zeroRange: works(Fallocate.ZERO_RANGE),
+        punchHole: works(Fallocate.PUNCH_HOLE),
+      }
+    } finally {
+      fs.closeSync(fd)
+    }
+  }
+
+  async #openNameless(directory: string): Promise<number> {
+    try {
+      return await this.open(directory, O_TMPFILE | fs.constants.O_RDWR)
+    } catch (error) {
+      if (![EOPNOTSUPP, EINVAL, 21].includes(errnoOf(error))) throw error
+    }
+    const path = `${directory}/.tmp-probe-${process.pid}`
+    const fd = await this.open(path, fs.constants.O_RDWR | fs.constants.O_CREAT)
+    fs.unlinkSync(path)
+    return fd
+  }
+}
+
+function statusFrom(stats: fs.BigIntStats): FileStatus {
+  return {
+    size: Number(stats.size),
+    allocated: Number(stats.blocks) * 512,
+    isFile: stats.isFile(),
+    isDirectory: stats.isDirectory(),
+    identity: `${stats.dev}:${stats.ino}`,
+    mtimeMs: Number(stats.mtimeMs),
+  }
+}

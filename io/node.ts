@@ -1,0 +1,16 @@
+/** The engine that works everywhere Node does: `net` sockets and `fs`, helped by system calls. */
+import type { Io } from './io.ts'
+import { NodeFiles } from './node-files.ts'
+import { listen } from './node-sockets.ts'
+import { loadSystemCalls, SystemCalls } from './syscalls.ts'
+
+export function createNodeIo(): Io {
+  const loaded = loadSystemCalls()
+  const calls = loaded instanceof SystemCalls ? loaded : null
+  return {
+    name: 'node',
+    features: { systemCalls: calls !== null, reason: typeof loaded === 'string' ? loaded : '' },
+    files: new NodeFiles(calls),
+    listen,
+  }
+}
