@@ -41,3 +41,6 @@ export const WIDE_CHUNKS_MIN = 1024
 
 /** File status calls that run at once while a part is scanned. */
 export const SCAN_PARALLEL = 64
+
+/** Of a new disk, unless asked for otherwise. */
+export const CHUNK_SIZE_DEFAULT = 64 << 20

@@ -93,6 +93,8 @@ export interface Files {
   rename(from: string, to: string): Promise<void>
   remove(path: string): Promise<void>
   readText(path: string, bytesMax: number): Promise<string>
+  /** A new file, complete and durable or not there; EEXIST if the name is taken. */
+  createText(path: string, text: string): Promise<void>
   /** Kernel lock on an open file, gone with the process. @returns false: somebody else holds it */
   lock(fd: number, kind: LockKind): Promise<boolean>
   /** Process that holds a lock on the open file, in words for a message, or ''. */

@@ -7,6 +7,7 @@
 import fs from 'node:fs'
 import type { DirectoryAbilities, FileOperation, Files, FileStatus } from './io.ts'
 import { LockKind, Seek, type SeekKind } from './io.ts'
+import { createText } from './create-text.ts'
 import { lockFile, lockHolder } from './lock.ts'
 import { Fallocate, type SystemCalls } from './syscalls.ts'
 import { ThreadSlot, ThreadQueue, errnoOf } from './node-threads.ts'
@@ -183,6 +184,10 @@ export class NodeFiles implements Files {
       throw new Error(`${path} has ${size} bytes; at most ${bytesMax} are read`)
     }
     return fs.promises.readFile(path, 'utf8')
+  }
+
+  createText(path: string, text: string): Promise<void> {
+    return createText(path, text)
   }
 
   lock(fd: number, kind: LockKind): Promise<boolean> {

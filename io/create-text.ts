@@ -1,0 +1,46 @@
+/** Creates a small file atomically: it appears whole and synced, and replaces nothing. */
+import fs from 'node:fs'
+import path from 'node:path'
+
+/** @throws EEXIST if the name is taken */
+export async function createText(file: string, text: string): Promise<void> {
+  const folder = path.dirname(file)
+  const temporary = path.join(folder, `.tmp-${path.basename(file)}-${process.pid}`)
+  await writeSynced(temporary, text, 'w')
+  try {
+    // Not rename: that would replace an existing file.
+    await fs.promises.link(temporary, file)
+  } catch (error) {
+    if (!isWithoutLinks(error)) throw error
+    await writeSynced(file, text, 'wx')
+  } finally {
+    await fs.promises.unlink(temporary)
+  }
+  await syncDirectory(folder)
+}
+
+async function writeSynced(file: string, text: string, flags: string): Promise<void> {
+  const handle = await fs.promises.open(file, flags, 0o600)
+  try {
+    await handle.writeFile(text)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** File systems like vfat have no hard links. */
+function isWithoutLinks(error: unknown): boolean {
+  return ['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS'].includes(
+    (error as NodeJS.ErrnoException).code ?? '',
+  )
+}
+
+export async function syncDirectory(folder: string): Promise<void> {
+  const handle = await fs.promises.open(folder, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
