@@ -20,3 +20,55 @@ export const BLOCK_SIZE_PREFERRED = 4096
 
 /** Advertised as maximum payload (spec: "Size constraints", at least 2^25 is expected). */
 export const PAYLOAD_BYTES_MAX = 32 * 1024 * 1024
+
+/** Longest payload of a WRITE that is consumed and refused; the client is cut off above. */
+export const PAYLOAD_DISCARD_BYTES_MAX = 64 * 1024 * 1024
+
+/** A READ or WRITE is handed to the device in slices of this size, others pass in between. */
+export const DATA_SLICE_BYTES = 1024 * 1024
+
+/** The same for TRIM and WRITE_ZEROES, which move no data. */
+export const ZERO_SLICE_BYTES = 1024 * 1024 * 1024
+
+/** What such a slice counts in a turn. */
+export const ZERO_SLICE_COST_BYTES = 256 * 1024
+
+/** A turn of a connection ends after so many new requests or bytes, and the next one's begins. */
+export const TURN_REQUESTS_MAX = 256
+export const TURN_BYTES_MAX = 4 * 1024 * 1024
+
+/** Over any of these a connection is not read from until it is below again. */
+export const REQUESTS_IN_FLIGHT_MAX = 1024
+export const BYTES_IN_FLIGHT_MAX = 64 * 1024 * 1024
+export const SEND_QUEUE_BYTES_MAX = 8 * 1024 * 1024
+
+/**
+ * Payload and reply memory of all connections. Over it only a connection that holds none may take
+ * another request, so nobody is starved by those who hold what there is.
+ */
+export const MEMORY_BYTES_MAX = 256 * 1024 * 1024
+
+/** Receive memory: first a little, for many clients never say much; then for whole batches. */
+export const RECEIVE_BYTES_INITIAL = 4 * 1024
+export const RECEIVE_BYTES = 1024 * 1024
+
+/** With less room than this behind what was received, the receive buffer is tidied up. */
+export const RECEIVE_ROOM_BYTES_MIN = 64 * 1024
+
+/** Replies are gathered in slabs of this size; data longer than the second gets its own slab. */
+export const REPLY_SLAB_BYTES = 256 * 1024
+export const REPLY_DATA_INLINE_BYTES_MAX = 64 * 1024
+
+/** Unused slabs, requests and extent lists that are kept for the next use. */
+export const SLABS_FREE_BYTES_MAX = 64 * 1024 * 1024
+export const REQUESTS_FREE_MAX = 4096
+export const EXTENT_LISTS_FREE_MAX = 256
+
+/** Zeros of at least this length are sent as a hole; less is sent as data. */
+export const HOLE_BYTES_MIN = 4096
+
+/** Extents asked from a device at once: more than one slice of a READ can have in 4 KiB blocks. */
+export const EXTENTS_MAX = 512
+
+/** After our last byte the client has this long to close; after `stop`, to take its replies. */
+export const LINGER_MS_MAX = 5000
