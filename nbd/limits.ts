@@ -15,6 +15,13 @@ export const LIST_ENTRIES_MAX = 10_000
 /** From the connection being accepted to the transmission phase. */
 export const HANDSHAKE_MS_MAX = 10_000
 
+/** Our own client: waiting for a connection, then for each answer. */
+export const CLIENT_WAIT_MS_MAX = 10_000
+
+/** Our own client: replies to one option, and bytes in each. */
+export const CLIENT_REPLIES_MAX = 20_000
+export const CLIENT_REPLY_BYTES_MAX = 64 * 1024
+
 /** Advertised as preferred block size: requests aligned to it are the fast ones. */
 export const BLOCK_SIZE_PREFERRED = 4096
 

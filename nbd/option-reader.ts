@@ -44,6 +44,11 @@ export class OptionReader {
     return text
   }
 
+  /** A string of all that is left. */
+  rest(what: string): string {
+    return this.string(this.#bytes.length - this.#position, what)
+  }
+
   /** The data must end here. */
   end(): void {
     const rest = this.#bytes.length - this.#position

@@ -17,6 +17,11 @@ export function decodeString(bytes: Uint8Array): string | null {
   }
 }
 
+/** Whether it can be sent as it is. */
+export function isString(text: string): boolean {
+  return !text.includes('\0') && encoder.encode(text).length <= STRING_BYTES_MAX
+}
+
 export function encodeString(text: string): Uint8Array {
   const bytes = encoder.encode(text)
   if (bytes.length <= STRING_BYTES_MAX) return bytes
