@@ -4,6 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# shellcheck disable=SC2016 # the dollar is JavaScript's
 node -e '
   const [major, minor] = process.versions.node.split(".").map(Number)
   if (major > 20 || (major === 20 && minor >= 19)) process.exit(0)
@@ -13,7 +14,7 @@ node -e '
 
 # npm writes the inner lock file last: if it is there, the installation was finished.
 installed=node_modules/.package-lock.json
-if ! [ -e "$installed" ] || [ package-lock.json -nt "$installed" ]; then
+if ! [ -e "$installed" ] || [ -n "$(find package-lock.json -newer "$installed")" ]; then
   echo "Installing packages (npm ci)" >&2
   # No package needs its install script: what is native comes ready-built in a package.
   npm ci --ignore-scripts --no-audit --no-fund >&2
