@@ -1,0 +1,47 @@
+/** Turns words of the command line into values; what does not fit is a usage error (exit 2). */
+import { InvalidArgumentError } from 'commander'
+import { parseSize } from '../chunkstore/size.ts'
+import { type NbdUri, parseUri } from '../nbd/uri.ts'
+
+/** Bytes, 0 included. */
+export function sizeArgument(text: string): number {
+  const size = parseSize(text)
+  if (size === null) throw new InvalidArgumentError('It is not a size like 64M.')
+  return size
+}
+
+export interface PartArgument {
+  readonly directory: string
+  readonly chunksMax: number | null
+}
+
+/** `DIR` or `DIR:MAX_CHUNKS`, added to those given before. */
+export function partArgument(text: string, before: readonly PartArgument[]): PartArgument[] {
+  const match = /^(.+?)(?::(\d+))?$/s.exec(text)
+  if (match === null) throw new InvalidArgumentError('Write DIR or DIR:MAX_CHUNKS.')
+  const chunksMax = match[2] === undefined ? null : Number(match[2])
+  if (chunksMax === 0) throw new InvalidArgumentError('A part must take at least 1 chunk.')
+  return [...before, { directory: match[1], chunksMax }]
+}
+
+/** A URI to listen at, added to those given before. */
+export function listenArgument(text: string, before: readonly NbdUri[]): NbdUri[] {
+  const uri = uriArgument(text)
+  if (uri.exportName !== '') {
+    throw new InvalidArgumentError(`Leave out "/${uri.exportName}": the disks name the exports.`)
+  }
+  return [...before, uri]
+}
+
+export function uriArgument(text: string): NbdUri {
+  try {
+    return parseUri(text)
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message)
+  }
+}
+
+/** Whether it is a URI of a running server rather than a file. */
+export function isUri(text: string): boolean {
+  return /^nbds?(\+[a-z]+)?:/i.test(text)
+}

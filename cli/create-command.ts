@@ -1,0 +1,71 @@
+/** `chunknbd create`: makes a disk. */
+import { Command } from 'commander'
+import { createDisk } from '../chunkstore/create.ts'
+import { createNodeIo } from '../io/node.ts'
+import { type PartArgument, partArgument, sizeArgument } from './arguments.ts'
+import { humanSize, printJson, printLine } from './output.ts'
+
+interface Options {
+  readonly size?: number
+  readonly chunkSize?: number
+  readonly part: readonly PartArgument[]
+  readonly parent?: string
+  readonly json?: boolean
+}
+
+const EXAMPLES = `
+Without --part there is one part, the directory NAME.chunks beside the descriptor.
+
+Examples:
+  chunknbd create disk.chunkdisk --size 10G
+  chunknbd create disk.chunkdisk --size 1T --chunk-size 256M --part /ssd/a:1000 --part /hdd/b
+  chunknbd create child.chunkdisk --parent base.chunkdisk`
+
+export function createCommand(): Command {
+  return new Command('create')
+    .description('Make a disk: a descriptor FILE and the directories for its chunk files.')
+    .argument('<FILE.chunkdisk>', 'the descriptor to make; nothing is overwritten')
+    .option(
+      '--size <SIZE>',
+      "size of the disk, a multiple of 4K (default: the parent's)",
+      sizeArgument,
+    )
+    .option('--chunk-size <SIZE>', "size of a chunk (default: the parent's, or 64M)", sizeArgument)
+    .option(
+      '--part <DIR[:MAX_CHUNKS]>',
+      'a directory for chunk files and how many it takes; repeat it for more, filled in order',
+      partArgument,
+      [],
+    )
+    .option('--parent <FILE>', 'descriptor of the disk that shows through where this has no data')
+    .option('--json', 'print what was made as JSON')
+    .addHelpText('after', EXAMPLES)
+    .action(create)
+}
+
+async function create(file: string, options: Options): Promise<void> {
+  const { files } = createNodeIo()
+  const { geometry, parts, ...made } = await createDisk(files, {
+    file,
+    diskSize: options.size ?? null,
+    chunkSize: options.chunkSize ?? null,
+    parts: options.part,
+    parent: options.parent ?? null,
+  })
+  if (options.json === true) {
+    const { diskSize, chunkSize, chunkCount } = geometry
+    const shown = parts.map(({ directory, chunksMax }) => ({ directory, chunksMax }))
+    printJson({
+      file: made.file,
+      diskSize,
+      chunkSize,
+      chunkCount,
+      parts: shown,
+      parent: made.parent,
+    })
+    return
+  }
+  const size = humanSize(geometry.diskSize)
+  const chunks = `${geometry.chunkCount} chunks of ${humanSize(geometry.chunkSize)}`
+  printLine(`created ${file}: ${size} in ${chunks}`)
+}

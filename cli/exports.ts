@@ -1,0 +1,73 @@
+/**
+ * The stack of each export, in one place:
+ *
+ *   NBD ─▶ CachedDevice (pages, partial writes) ─▶ ChunkDisk (chunk files) ─▶ io
+ *   NBD ─▶ MemoryDevice
+ */
+import path from 'node:path'
+import { PAGE_SIZE, PAGES_WITHOUT_RETENTION } from '../cache/limits.ts'
+import { CachedDevice } from '../cache/cached-device.ts'
+import { ChunkDisk } from '../chunkstore/disk.ts'
+import type { CacheMode, Log } from '../chunkstore/options.ts'
+import type { Device } from '../device/device.ts'
+import { MemoryDevice } from '../device/memory.ts'
+import type { Files } from '../io/io.ts'
+import { alignedMemory } from '../io/memory.ts'
+import type { Export, ExportTable } from '../nbd/export.ts'
+import { humanSize } from './output.ts'
+
+export interface StackOptions {
+  readonly readOnly: boolean
+  readonly cacheMode: CacheMode
+  /** Memory for pages of each disk, bytes; 0 keeps none longer than it is worked on. */
+  readonly pageCacheBytes: number
+  readonly log: Log
+}
+
+/** The exports in the order they were given; the first is also the default one. */
+export class Exports implements ExportTable {
+  readonly #exports: Export[] = []
+
+  find(name: string): Export | null {
+    if (name === '') return this.#exports[0] ?? null
+    return this.#exports.find((each) => each.name === name) ?? null
+  }
+
+  list(): readonly Export[] {
+    return this.#exports
+  }
+
+  /** @throws Error if the name is taken */
+  async openDisk(files: Files, file: string, options: StackOptions): Promise<void> {
+    const name = path.basename(file, path.extname(file))
+    this.#refuseTaken(name, file)
+    const disk = await ChunkDisk.open(files, path.resolve(file), options)
+    const description = `chunk disk of ${humanSize(disk.size)}`
+    this.#exports.push({ name, description, device: cached(disk, options.pageCacheBytes) })
+  }
+
+  addMemory(size: number): void {
+    this.#refuseTaken('memory', '--memory')
+    const description = `memory disk of ${humanSize(size)}`
+    this.#exports.push({ name: 'memory', description, device: new MemoryDevice(size) })
+  }
+
+  #refuseTaken(name: string, file: string): void {
+    if (!this.#exports.some((each) => each.name === name)) return
+    const message = `${file}: an export is already named "${name}"; rename one of the files`
+    throw Object.assign(new Error(message), { code: 'EEXISTS' })
+  }
+
+  /** Closes every device, also if one fails. @throws the first failure */
+  async close(): Promise<void> {
+    const devices = this.#exports.splice(0).map((each) => each.device)
+    const results = await Promise.allSettled(devices.map((device) => device.close()))
+    const failure = results.find((result) => result.status === 'rejected')
+    if (failure !== undefined) throw failure.reason
+  }
+}
+
+function cached(disk: Device, bytes: number): Device {
+  const pages = Math.max(Math.floor(bytes / PAGE_SIZE), PAGES_WITHOUT_RETENTION)
+  return new CachedDevice(disk, { arena: alignedMemory(pages * PAGE_SIZE), retain: bytes > 0 })
+}

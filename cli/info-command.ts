@@ -1,0 +1,126 @@
+/** `chunknbd info`: what a disk consists of, or what a running server offers. */
+import { Command } from 'commander'
+import { type LayerSurvey, type Survey, surveyDisk } from '../chunkstore/survey.ts'
+import type { DirectoryAbilities, Io } from '../io/io.ts'
+import { createNodeIo } from '../io/node.ts'
+import { NbdClient } from '../nbd/client.ts'
+import type { ExportInfo } from '../nbd/client-replies.ts'
+import { isUri, uriArgument } from './arguments.ts'
+import { humanSize, printColumns, printJson, printLine } from './output.ts'
+
+const EXAMPLES = `
+Examples:
+  chunknbd info disk.chunkdisk
+  chunknbd info nbd://127.0.0.1:10809/disk --json
+  chunknbd info 'nbd+unix:///disk?socket=/run/disk.sock'`
+
+export function infoCommand(): Command {
+  return new Command('info')
+    .description('Describe a disk (FILE), or what a server offers (URI).')
+    .argument('<FILE|URI>', 'descriptor of a disk, or an NBD URI')
+    .option('--json', 'print it as JSON')
+    .addHelpText('after', EXAMPLES)
+    .action(info)
+}
+
+async function info(what: string, options: { readonly json?: boolean }): Promise<void> {
+  if (isUri(what)) return uriInfo(what, options.json === true)
+  const io = createNodeIo()
+  const survey = await surveyDisk(io.files, what)
+  const features = featuresOf(io, survey)
+  if (options.json === true) printJson({ ...survey, features })
+  else printSurvey(survey, features)
+}
+
+interface Features {
+  /** Engine that `serve` would use. */
+  readonly engine: string
+  /** Null: it cannot be tried, the part directories cannot be written. */
+  readonly holePunching: boolean | null
+  readonly zeroRange: boolean | null
+  readonly sparseMaps: boolean
+  readonly pageCache: string
+  /** Why the system calls are missing, if they are. */
+  readonly reason: string
+}
+
+function featuresOf(io: Io, survey: Survey): Features {
+  const parts = survey.layers[0].parts
+  const all = (ability: keyof DirectoryAbilities): boolean | null => {
+    if (parts.some((part) => part.abilities === null)) return null
+    return parts.every((part) => part.abilities?.[ability] === true)
+  }
+  return {
+    engine: io.name,
+    holePunching: all('punchHole'),
+    zeroRange: all('zeroRange'),
+    sparseMaps: io.features.systemCalls,
+    pageCache: '64M',
+    reason: io.features.reason,
+  }
+}
+
+function printSurvey(survey: Survey, features: Features): void {
+  const { diskSize, chunkSize, chunkCount, layers } = survey
+  const [top] = layers
+  printColumns([
+    ['file', top.file],
+    ['size', `${humanSize(diskSize)} (${diskSize} bytes)`],
+    ['chunks', `${chunkCount} of ${humanSize(chunkSize)}`],
+    ['present', chunkCounts(top)],
+    ['allocated', `${humanSize(top.allocatedBytes)} (${top.allocatedBytes} bytes)`],
+    ['engine', features.engine],
+    ['holes', punchText(features)],
+    ['page cache', features.pageCache],
+  ])
+  for (const [depth, layer] of layers.entries()) {
+    printLine('')
+    printLine(depth === 0 ? 'parts' : `parent ${depth}: ${layer.file} (${chunkCounts(layer)})`)
+    const rows = layer.parts.map((part) => [
+      `  ${part.directory}`,
+      `${part.chunkFiles} of at most ${part.chunksMax} chunks`,
+      `${humanSize(part.allocatedBytes)} allocated`,
+    ])
+    printColumns(rows)
+  }
+}
+
+function chunkCounts({ chunks }: LayerSurvey): string {
+  const { absent, empty, full, damaged } = chunks
+  const bad = damaged > 0 ? `, ${damaged} damaged` : ''
+  return `${full} full, ${empty} empty, ${absent} absent${bad}`
+}
+
+function punchText(features: Features): string {
+  if (features.holePunching === null) return 'unknown (a part directory cannot be written)'
+  if (features.holePunching) return 'punched inside chunk files'
+  const why = features.reason === '' ? 'the file system refuses' : features.reason
+  return `only whole chunks are freed (${why})`
+}
+
+async function uriInfo(text: string, json: boolean): Promise<void> {
+  const uri = uriArgument(text)
+  const client = await NbdClient.connect(uri)
+  let found: ExportInfo
+  try {
+    found = await client.info()
+  } finally {
+    await client.close()
+  }
+  if (json) printJson({ uri: text, ...found })
+  else printExport(text, found)
+}
+
+function printExport(uri: string, found: ExportInfo): void {
+  const flags = Object.entries(found.flags).filter(([, set]) => set === true)
+  const { blockSizes, size } = found
+  printColumns([
+    ['uri', uri],
+    ['name', found.canonicalName],
+    ['description', found.description],
+    ['size', `${humanSize(size)} (${size} bytes)`],
+    ['flags', flags.map(([name]) => name).join(' ')],
+    ['block size', blockSizes === null ? 'not told' : Object.values(blockSizes).join(' / ')],
+    ['contexts', found.contexts.join(' ') || 'none'],
+  ])
+}

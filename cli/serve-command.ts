@@ -1,0 +1,146 @@
+/** `chunknbd serve`: offers disks over NBD until it is told to stop. */
+import { Command, CommanderError, Option } from 'commander'
+import type { Logger } from 'pino'
+import { CacheMode } from '../chunkstore/options.ts'
+import type { Io, ListenAddress } from '../io/io.ts'
+import { createNodeIo } from '../io/node.ts'
+import { Server } from '../nbd/server.ts'
+import { formatUri, type NbdUri } from '../nbd/uri.ts'
+import { listenArgument, sizeArgument } from './arguments.ts'
+import { Exports, type StackOptions } from './exports.ts'
+import { createLogger, LOG_LEVELS, type LogLevel } from './logger.ts'
+import { printLine } from './output.ts'
+import { inheritedSockets } from './systemd.ts'
+import { version } from './version.ts'
+
+interface Options {
+  readonly listen: readonly NbdUri[]
+  readonly memory?: number
+  readonly readOnly?: boolean
+  readonly cache: CacheMode
+  readonly pageCache: number
+  readonly logLevel: LogLevel
+}
+
+const DEFAULT_ADDRESS: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 }
+const PAGE_CACHE_BYTES = 64 << 20
+
+const EXAMPLES = `
+The export is named after the file, without its extension; the first one is also the default
+export (the empty name). When ready, the URI of each export is printed on stdout, one a line.
+A socket handed over by systemd (LISTEN_FDS) is used instead of the default address.
+SIGTERM and SIGINT finish what was accepted, flush and exit; a second signal exits at once.
+
+Cache modes (what survives a power loss):
+  writeback      what a flush or FUA answered after it (the default, as on a real disk)
+  writethrough   every answered write
+  unsafe         nothing is promised; flushes are answered at once
+
+Examples:
+  chunknbd serve disk.chunkdisk
+  chunknbd serve a.chunkdisk b.chunkdisk --listen nbd://[::]:10809
+  chunknbd serve disk.chunkdisk --listen 'nbd+unix:///?socket=/run/disk.sock'
+  chunknbd serve --memory 1G --listen nbd://127.0.0.1:0`
+
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('Serve disks over NBD.')
+    .argument('[FILE...]', 'descriptors of the disks')
+    .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument, [])
+    .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', sizeArgument)
+    .option('--read-only', 'refuse writes; other readers may share the disks')
+    .addOption(
+      new Option('--cache <MODE>', 'when a write is durable')
+        .choices(Object.values(CacheMode))
+        .default(CacheMode.WRITEBACK),
+    )
+    .addOption(
+      new Option('--page-cache <SIZE>', 'memory for pages of each disk; 0 keeps none')
+        .argParser(sizeArgument)
+        .default(PAGE_CACHE_BYTES, '64M'),
+    )
+    .addOption(new Option('--log-level <L>', 'least level').choices(LOG_LEVELS).default('info'))
+    .addHelpText('after', EXAMPLES)
+    .action(serve)
+}
+
+async function serve(files: readonly string[], options: Options, command: Command): Promise<void> {
+  if (files.length === 0 && options.memory === undefined) {
+    command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE', { exitCode: 2 })
+  }
+  if (options.memory !== undefined && (options.memory === 0 || options.memory % 4096 !== 0)) {
+    throw new CommanderError(2, 'memory', 'error: --memory must be a multiple of 4K above 0')
+  }
+  const log = createLogger(options.logLevel)
+  const io = createNodeIo()
+  const stop = stopSignal(log)
+  const exports = new Exports()
+  try {
+    await openAll(exports, io, files, options, log)
+    const server = new Server({ io, exports, log })
+    try {
+      await listenAll(server, exports, options)
+      logStart(io, exports, log)
+      await stop
+    } finally {
+      await server.stop()
+    }
+  } finally {
+    await exports.close()
+  }
+  log.info('stopped: everything is flushed')
+}
+
+async function openAll(
+  exports: Exports,
+  io: Io,
+  files: readonly string[],
+  options: Options,
+  log: Logger,
+): Promise<void> {
+  const stack: StackOptions = {
+    readOnly: options.readOnly === true,
+    cacheMode: options.cache,
+    pageCacheBytes: options.pageCache,
+    log,
+  }
+  for (const file of files) await exports.openDisk(io.files, file, stack)
+  if (options.memory !== undefined) exports.addMemory(options.memory)
+}
+
+async function listenAll(server: Server, exports: Exports, options: Options): Promise<void> {
+  const inherited = inheritedSockets(process.env)
+  const wanted: ListenAddress[] = inherited.map((fd) => ({ kind: 'fd', fd }))
+  for (const uri of options.listen) wanted.push(uri.address)
+  if (wanted.length === 0) wanted.push(DEFAULT_ADDRESS)
+  const lines: string[] = []
+  for (const each of wanted) {
+    const address = await server.listen(each)
+    if (address.kind === 'fd') continue
+    for (const { name } of exports.list()) lines.push(formatUri(address, name))
+  }
+  for (const line of lines) printLine(line)
+}
+
+function logStart(io: Io, exports: Exports, log: Logger): void {
+  const names = exports.list().map((each) => each.name)
+  log.info({ version, engine: io.name, exports: names }, 'serving')
+  if (io.features.systemCalls) return
+  const lost = 'no holes inside chunk files, no sparse maps, reads always go to a thread'
+  log.warn({ reason: io.features.reason }, `system calls cannot be reached: ${lost}`)
+}
+
+/** @returns a promise that the first SIGTERM or SIGINT fulfils; a second one ends the process */
+function stopSignal(log: Logger): Promise<void> {
+  return new Promise((resolve) => {
+    let stopping = false
+    const onSignal = (signal: NodeJS.Signals, number: number): void => {
+      if (stopping) process.exit(128 + number)
+      stopping = true
+      log.info({ signal }, 'stopping')
+      resolve()
+    }
+    process.on('SIGTERM', onSignal)
+    process.on('SIGINT', onSignal)
+  })
+}

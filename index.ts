@@ -1,0 +1,30 @@
+/**
+ * chunknbd as a library: compose a stack and serve it, or use a part of it alone.
+ * See docs/embedding.md for examples.
+ */
+export { CachedDevice } from './cache/cached-device.ts'
+export { checkDisk, type Finding, Rule } from './chunkstore/check.ts'
+export { createDisk, type CreateOptions } from './chunkstore/create.ts'
+export { ChunkDisk } from './chunkstore/disk.ts'
+export { DiskError } from './chunkstore/disk-error.ts'
+export { mapDisk, type MapExtent, MapKind } from './chunkstore/map.ts'
+export { CacheMode, type DiskOptions } from './chunkstore/options.ts'
+export { surveyDisk, type Survey } from './chunkstore/survey.ts'
+export {
+  type Device,
+  DONE,
+  type Features,
+  PENDING,
+  type Request,
+  RequestFlag,
+  type Status,
+} from './device/device.ts'
+export { ExtentFlag, ExtentList } from './device/extents.ts'
+export { MemoryDevice } from './device/memory.ts'
+export type { Files, Io, ListenAddress } from './io/io.ts'
+export { alignedMemory } from './io/memory.ts'
+export { createNodeIo } from './io/node.ts'
+export { NbdClient } from './nbd/client.ts'
+export type { Export, ExportTable } from './nbd/export.ts'
+export { Server } from './nbd/server.ts'
+export { formatUri, type NbdUri, parseUri } from './nbd/uri.ts'
