@@ -1,0 +1,21 @@
+/** Sizes of the page cache, and the relations among them. */
+import assert from 'node:assert/strict'
+
+/** Bytes of a page: the unit of caching, locking and of every request to the lower device. */
+export const PAGE_SIZE = 4096
+
+/** Pages of an arena that only serves partial pages and keeps nothing (`--page-cache 0`). */
+export const PAGES_WITHOUT_RETENTION = 64
+
+/** Slots are Int32 and a bucket index has to fit as well. 2^26 pages are 256 GiB. */
+export const PAGES_MAX = 2 ** 26
+
+/** An aligned read up to this size is looked up in the cache, a larger one never. */
+export const CACHED_READ_BYTES_MAX = 64 * 1024
+
+/** Extents fetched at once for a block status that must be clipped. */
+export const CLIPPED_EXTENTS_MAX = 128
+
+assert((PAGE_SIZE & (PAGE_SIZE - 1)) === 0, 'pages are found by masking')
+assert(CACHED_READ_BYTES_MAX % PAGE_SIZE === 0)
+assert(PAGES_WITHOUT_RETENTION <= PAGES_MAX)
