@@ -1,0 +1,138 @@
+/**
+ * Listening with `node:net`: TCP, unix sockets, and sockets inherited from the parent process.
+ * What happens on a connection is in `node-stream.ts`.
+ *
+ * Unix sockets are created for their owner only. One left behind by a dead server is replaced; a
+ * living server, or a file of another kind, is never touched.
+ */
+import { lstatSync, rmSync } from 'node:fs'
+import { createConnection, createServer } from 'node:net'
+import type { ListenOptions, Server, Socket } from 'node:net'
+import type { ListenAddress, Listener, Stream } from './io.ts'
+import { NodeStream } from './node-stream.ts'
+
+/** Connections the kernel accepts for us while we are busy. */
+const BACKLOG = 511
+
+/** `sun_path` has 108 bytes, one of them for the NUL. */
+const UNIX_PATH_BYTES_MAX = 107
+
+/** What went wrong while starting to listen; `code` is Node's or one of ours. */
+export class ListenError extends Error {
+  readonly code: string
+
+  constructor(code: string, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.code = code
+  }
+}
+
+/** Accepts connections on `address`; each is given to `accept`, which starts it. */
+export async function listen(
+  address: ListenAddress,
+  accept: (stream: Stream) => void,
+): Promise<Listener> {
+  if (address.kind === 'unix') await clearUnixPath(address.path)
+  const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) =>
+    accept(new NodeStream(socket, remoteOf(socket, address))),
+  )
+  await start(server, address)
+  // Accepting may fail for a moment (EMFILE); those who are connected are not concerned.
+  server.on('error', ignore)
+  return {
+    address: addressOf(server, address),
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  }
+}
+
+/** A stale socket file is removed; one that somebody listens on, or any other file, is an error. */
+async function clearUnixPath(path: string): Promise<void> {
+  const bytes = Buffer.byteLength(path)
+  if (bytes > UNIX_PATH_BYTES_MAX) {
+    const limit = `a path of ${bytes} bytes, the system allows ${UNIX_PATH_BYTES_MAX}`
+    throw new ListenError(
+      'SOCKET_PATH_TOO_LONG',
+      `unix socket ${path}: ${limit}; use a shorter one`,
+    )
+  }
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (found === undefined) return
+  if (!found.isSocket()) {
+    const problem = 'a file is there that is not a socket; remove it or choose another path'
+    throw new ListenError('SOCKET_PATH_TAKEN', `unix socket ${path}: ${problem}`)
+  }
+  if (await isListening(path)) {
+    const problem = 'in use, a server listens there; stop it or choose another path'
+    throw new ListenError('EADDRINUSE', `unix socket ${path}: ${problem}`)
+  }
+  rmSync(path, { force: true })
+}
+
+/** Only a refused connection proves that nobody listens. */
+function isListening(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createConnection({ path }, () => {
+      probe.destroy()
+      resolve(true)
+    })
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED'))
+  })
+}
+
+function start(server: Server, address: ListenAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(address, error)))
+    server.once('listening', () => {
+      server.removeAllListeners('error')
+      resolve()
+    })
+    // The socket file is created inside `listen`, so nobody else's files get this mask.
+    const mask = address.kind === 'unix' ? process.umask(0o077) : null
+    try {
+      server.listen(listenOptions(address))
+    } finally {
+      if (mask !== null) process.umask(mask)
+    }
+  })
+}
+
+function listenOptions(address: ListenAddress): ListenOptions & { readonly fd?: number } {
+  if (address.kind === 'unix') return { path: address.path, backlog: BACKLOG }
+  if (address.kind === 'fd') return { fd: address.fd }
+  return { host: address.host, port: address.port, backlog: BACKLOG }
+}
+
+function listenError(address: ListenAddress, cause: NodeJS.ErrnoException): ListenError {
+  const code = cause.code ?? 'LISTEN_FAILED'
+  const reason = REASONS.get(code) ?? cause.message
+  return new ListenError(code, `cannot listen on ${describe(address)}: ${reason}`, cause)
+}
+
+const REASONS: ReadonlyMap<string, string> = new Map([
+  ['EADDRINUSE', 'another program uses it; stop that one or choose another address'],
+  ['EADDRNOTAVAIL', 'this machine does not have that address'],
+  ['EACCES', 'permission denied'],
+  ['ENOENT', 'its directory does not exist'],
+])
+
+function describe(address: ListenAddress): string {
+  if (address.kind === 'unix') return `unix socket ${address.path}`
+  if (address.kind === 'fd') return `inherited socket ${address.fd}`
+  return `${address.host} port ${address.port}`
+}
+
+function addressOf(server: Server, wanted: ListenAddress): ListenAddress {
+  const bound = server.address()
+  if (typeof bound === 'string') return { kind: 'unix', path: bound }
+  return bound === null ? wanted : { kind: 'tcp', host: bound.address, port: bound.port }
+}
+
+function remoteOf(socket: Socket, address: ListenAddress): string {
+  const { remoteAddress, remotePort } = socket
+  if (remoteAddress === undefined) return address.kind === 'unix' ? `unix:${address.path}` : 'unix'
+  return remoteAddress.includes(':')
+    ? `[${remoteAddress}]:${remotePort}`
+    : `${remoteAddress}:${remotePort}`
+}
+
+function ignore(): void {}
