@@ -77,5 +77,12 @@ export const HOLE_BYTES_MIN = 4096
 /** Extents asked from a device at once: more than one slice of a READ can have in 4 KiB blocks. */
 export const EXTENTS_MAX = 512
 
-/** After our last byte the client has this long to close; after `stop`, to take its replies. */
-export const LINGER_MS_MAX = 5000
+/** The handshake goes on only while less than this of its output is unsent. */
+export const HANDSHAKE_OUTPUT_BYTES_MAX = 64 * 1024
+
+/** After our last byte the client has this long to close. */
+export const LINGER_MS_MAX = 1000
+
+/** After `stop`: for a handshake to end, and for a client to take its replies. */
+export const STOP_HANDSHAKE_MS_MAX = 500
+export const STOP_MS_MAX = 5000

@@ -1,0 +1,217 @@
+/**
+ * One client from its first byte to its last: handshake, transmission, and the way out.
+ *
+ *   HANDSHAKE ──▶ TRANSMISSION ──▶ (drained) ──▶ LINGERING ──▶ closed
+ *       └── abort, deadline, violation, end ────────▲
+ *
+ * The stream may close at any time; the connection is over when it has closed and nothing of it is
+ * with a device any more.
+ */
+import type { Stream, StreamHandler } from '../io/io.ts'
+import type { ExportTable } from './export.ts'
+import { Handshake } from './handshake.ts'
+import {
+  HANDSHAKE_MS_MAX,
+  HANDSHAKE_OUTPUT_BYTES_MAX,
+  LINGER_MS_MAX,
+  STOP_HANDSHAKE_MS_MAX,
+} from './limits.ts'
+import type { Log } from './log.ts'
+import type { Agreement, Outcome } from './negotiation.ts'
+import { ReceiveBuffer } from './receive-buffer.ts'
+import { ReplyQueue } from './reply-queue.ts'
+import type { Resources } from './resources.ts'
+import { End, Transmission } from './transmission.ts'
+
+const State = {
+  HANDSHAKE: 0,
+  TRANSMISSION: 1,
+  /** We are through and wait for the client to close. What it still says is thrown away. */
+  LINGERING: 2,
+} as const
+
+type State = (typeof State)[keyof typeof State]
+
+export interface ConnectionSettings {
+  readonly exports: ExportTable
+  readonly resources: Resources
+  readonly log: Log
+  /** The connection is over, and everything it held is given back. */
+  readonly onOver: (connection: Connection) => void
+}
+
+export class Connection implements StreamHandler {
+  readonly #stream: Stream
+  readonly #settings: ConnectionSettings
+  readonly #handshake: Handshake
+  readonly #receive: ReceiveBuffer
+  readonly #replies: ReplyQueue
+  #state: State = State.HANDSHAKE
+  #transmission: Transmission | null = null
+  /** The handshake waits for its output to be sent. */
+  #isPaused = false
+  /** No request of it is with a device. */
+  #isDrained = true
+  #isClosed = false
+  #deadline: NodeJS.Timeout | undefined
+
+  constructor(stream: Stream, settings: ConnectionSettings) {
+    this.#stream = stream
+    this.#settings = settings
+    const { slabs, memory } = settings.resources
+    this.#handshake = new Handshake({ exports: settings.exports })
+    this.#receive = new ReceiveBuffer(slabs)
+    this.#replies = new ReplyQueue(slabs, memory)
+    this.#closeAfter(HANDSHAKE_MS_MAX, 'the handshake took too long')
+    stream.start(this)
+    this.#say(this.#handshake.greeting())
+  }
+
+  /** Finishes what was received, then closes; a handshake is told to end. */
+  stop(): void {
+    if (this.#state === State.TRANSMISSION) this.#transmission?.finish()
+    if (this.#state !== State.HANDSHAKE) return
+    this.#handshake.shutDown()
+    this.#closeAfter(STOP_HANDSHAKE_MS_MAX, 'the server stops')
+  }
+
+  /** Closes at once. */
+  destroy(): void {
+    this.#stream.destroy()
+  }
+
+  receiveBuffer(): Uint8Array {
+    if (this.#transmission !== null) return this.#transmission.room()
+    if (this.#state === State.LINGERING) this.#receive.start = this.#receive.end
+    return this.#receive.room(1)
+  }
+
+  received(bytes: number): void {
+    if (this.#transmission !== null) return this.#transmission.received(bytes)
+    this.#receive.received(bytes)
+    this.#continueHandshake()
+  }
+
+  sent(): void {
+    if (this.#transmission !== null) return this.#transmission.sent()
+    this.#replies.sent()
+    this.#replies.send(this.#stream)
+    this.#continueHandshake()
+  }
+
+  ended(): void {
+    if (this.#state === State.TRANSMISSION) this.#transmission?.finish()
+    else this.#linger()
+  }
+
+  closed(reason: Error | null): void {
+    clearTimeout(this.#deadline)
+    this.#debug('connection closed', reason?.message)
+    this.#isClosed = true
+    this.#receive.release()
+    if (this.#transmission === null) this.#replies.discard()
+    else this.#transmission.lose()
+    this.#checkOver()
+  }
+
+  #continueHandshake(): void {
+    while (this.#state === State.HANDSHAKE) {
+      if (this.#replies.bytes > HANDSHAKE_OUTPUT_BYTES_MAX) return this.#pause()
+      const { slab, start, end } = this.#receive
+      const consumed = this.#handshake.consume(slab.bytes, start, end)
+      this.#receive.start += consumed
+      if (this.#handshake.hasOutput) this.#say(this.#handshake.takeOutput())
+      if (this.#handshake.outcome !== null) return this.#endHandshake(this.#handshake.outcome)
+      if (consumed === 0) break
+    }
+    this.#resume()
+  }
+
+  #endHandshake(outcome: Outcome): void {
+    this.#resume()
+    if (outcome.kind === 'transmission') this.#beginTransmission(outcome.agreement)
+    else if (outcome.kind === 'aborted') this.#linger()
+    else this.#violated(outcome.reason)
+  }
+
+  #beginTransmission(agreement: Agreement): void {
+    clearTimeout(this.#deadline)
+    this.#state = State.TRANSMISSION
+    this.#isDrained = false
+    const { resources, log } = this.#settings
+    this.#transmission = new Transmission(
+      agreement,
+      { stream: this.#stream, receive: this.#receive, replies: this.#replies },
+      resources,
+      log,
+      () => this.#drained(),
+    )
+    const { remote } = this.#stream
+    log.info({ remote, export: agreement.export.name }, 'client attached')
+    // What came together with the last option.
+    this.#transmission.received(0)
+  }
+
+  #drained(): void {
+    this.#isDrained = true
+    if (this.#transmission === null) return
+    const { flushStatus, end, violation } = this.#transmission
+    const { remote } = this.#stream
+    if (flushStatus !== 0)
+      this.#settings.log.warn({ remote, errno: flushStatus }, 'flush at disconnect failed')
+    this.#settings.log.info({ remote }, 'client left')
+    if (end === End.VIOLATION) this.#violated(violation ?? '')
+    else if (end === End.ORDERLY) this.#linger()
+    else this.#checkOver()
+  }
+
+  /** Our part is done: ends our direction and waits a little for the client to do the same. */
+  #linger(): void {
+    if (this.#state === State.LINGERING || this.#isClosed) return
+    this.#state = State.LINGERING
+    this.#resume()
+    this.#closeAfter(LINGER_MS_MAX, 'the client does not close')
+    this.#stream.finish()
+  }
+
+  #violated(reason: string): void {
+    this.#debug('protocol violation', reason)
+    this.#stream.destroy()
+  }
+
+  #say(bytes: Uint8Array): void {
+    const slab = this.#replies.reserve(bytes.length)
+    const { position } = this.#replies
+    slab.bytes.set(bytes, position)
+    this.#replies.commit(slab, position, position + bytes.length)
+    this.#replies.send(this.#stream)
+  }
+
+  #pause(): void {
+    if (this.#isPaused) return
+    this.#isPaused = true
+    this.#stream.pause()
+  }
+
+  #resume(): void {
+    if (!this.#isPaused) return
+    this.#isPaused = false
+    this.#stream.resume()
+  }
+
+  #closeAfter(milliseconds: number, reason: string): void {
+    clearTimeout(this.#deadline)
+    this.#deadline = setTimeout(() => {
+      this.#debug('closing', reason)
+      this.#stream.destroy()
+    }, milliseconds)
+  }
+
+  #checkOver(): void {
+    if (this.#isClosed && this.#isDrained) this.#settings.onOver(this)
+  }
+
+  #debug(message: string, reason: string | undefined): void {
+    this.#settings.log.debug({ remote: this.#stream.remote, reason }, message)
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * Replies to READ: where the device puts the data, and the headers around it afterwards. Data is
+ * never moved; holes are left out of what is sent.
+ *
+ *   simple      | reply header 16 | data ...                                 |
+ *   structured  | chunk header 28 | data     |(28)| data |(32)  hole         |
+ *
+ * The header of a chunk that follows a hole lies in the unwritten end of the hole in front of it,
+ * and the chunk that tells of a hole in the hole's beginning.
+ */
+import type { ExtentList } from '../device/extents.ts'
+import { ExtentFlag } from '../device/extents.ts'
+import { DATA_SLICE_BYTES, HOLE_BYTES_MIN, REPLY_DATA_INLINE_BYTES_MAX } from './limits.ts'
+import { CommandFlag, HeaderSize } from './protocol.ts'
+import type { ReplyQueue } from './reply-queue.ts'
+import {
+  DATA_CHUNK_HEADER_BYTES,
+  HOLE_CHUNK_BYTES,
+  dataChunkHeader,
+  holeChunk,
+  noneChunk,
+  simpleReply,
+} from './reply.ts'
+import type { NbdRequest } from './request.ts'
+import type { ExtentListPool } from './extent-lists.ts'
+import { SLAB_LEAD_BYTES } from './slab.ts'
+import type { Slab, SlabPool } from './slab.ts'
+
+export class ReadReply {
+  readonly #replies: ReplyQueue
+  readonly #slabs: SlabPool
+  readonly #lists: ExtentListPool
+  readonly #structured: boolean
+  readonly #headerBytes: number
+
+  constructor(replies: ReplyQueue, slabs: SlabPool, lists: ExtentListPool, structured: boolean) {
+    this.#replies = replies
+    this.#slabs = slabs
+    this.#lists = lists
+    this.#structured = structured
+    this.#headerBytes = structured ? DATA_CHUNK_HEADER_BYTES : HeaderSize.SIMPLE_REPLY
+  }
+
+  /** The whole request is answered at once; otherwise every slice is, as soon as it is done. */
+  isWhole(request: NbdRequest): boolean {
+    return !this.#structured || (request.commandFlags & CommandFlag.DF) !== 0
+  }
+
+  /** Memory that a request needs at one time. */
+  memoryBytes(request: NbdRequest): number {
+    const { wireLength } = request
+    return this.isWhole(request) ? wireLength : Math.min(wireLength, DATA_SLICE_BYTES)
+  }
+
+  /** Gives the slice `length` bytes long its place. */
+  prepare(request: NbdRequest, length: number): void {
+    const isWhole = this.isWhole(request)
+    if (request.slab === null) this.#reserve(request, isWhole ? request.wireLength : length)
+    const begin = request.slabOffset + this.#headerBytes
+    request.bufferOffset = isWhole ? begin + request.done : begin
+    if (isWhole || request.plain) return
+    const list = request.list ?? this.#lists.take()
+    list.clear()
+    request.list = list
+    request.extents = list
+  }
+
+  /**
+   * Answers with the slice that was read, or keeps it if more has to be read before.
+   * @returns false: the device could not list all extents; read the slice again, `plain` is set
+   */
+  sliceDone(request: NbdRequest): boolean {
+    const isLast = request.done + request.length === request.wireLength
+    const { slab, extents } = request
+    if (slab === null) throw new Error('a slice of a read without memory')
+    if (this.isWhole(request)) {
+      if (isLast) this.#commitWhole(request, slab)
+      return true
+    }
+    if (extents !== null && extents.total !== request.length) {
+      request.plain = true
+      request.extents = null
+      return false
+    }
+    if (extents === null || isAllData(extents)) this.#commitData(request, slab, isLast)
+    else this.#commitExtents(request, slab, extents, isLast)
+    request.slab = null
+    return true
+  }
+
+  /** An answer to a READ of nothing. */
+  empty(request: NbdRequest): void {
+    const slab = this.#replies.reserve(HeaderSize.STRUCTURED_REPLY)
+    const { position } = this.#replies
+    const end = this.#structured
+      ? noneChunk(slab.view, position, request)
+      : simpleReply(slab.view, position, request, 0)
+    this.#replies.commit(slab, position, end)
+  }
+
+  /** Gives back the place of a slice that failed or is not wanted any more. */
+  cancel(request: NbdRequest): void {
+    const { slab } = request
+    if (slab === null) return
+    request.slab = null
+    const dataBytes = this.isWhole(request) ? request.wireLength : request.length
+    const end = request.slabOffset + this.#headerBytes + dataBytes
+    if (request.reserved) this.#replies.cancel(slab, request.slabOffset, end)
+    else slab.release()
+  }
+
+  #reserve(request: NbdRequest, dataBytes: number): void {
+    request.reserved = dataBytes <= REPLY_DATA_INLINE_BYTES_MAX
+    if (request.reserved) {
+      request.slab = this.#replies.reserve(this.#headerBytes + dataBytes)
+      request.slabOffset = this.#replies.position
+    } else {
+      request.slab = this.#slabs.take(dataBytes)
+      request.slabOffset = SLAB_LEAD_BYTES - this.#headerBytes
+    }
+    request.buffer = request.slab.bytes
+  }
+
+  #commitWhole(request: NbdRequest, slab: Slab): void {
+    const { slabOffset, wireOffset, wireLength } = request
+    if (this.#structured)
+      dataChunkHeader(slab.view, slabOffset, request, wireOffset, wireLength, true)
+    else simpleReply(slab.view, slabOffset, request, 0)
+    this.#replies.commit(slab, slabOffset, slabOffset + this.#headerBytes + wireLength)
+    request.slab = null
+  }
+
+  #commitData(request: NbdRequest, slab: Slab, isLast: boolean): void {
+    const { slabOffset, offset, length } = request
+    const data = dataChunkHeader(slab.view, slabOffset, request, offset, length, isLast)
+    this.#replies.commit(slab, slabOffset, data + length)
+  }
+
+  #commitExtents(request: NbdRequest, slab: Slab, extents: ExtentList, isLast: boolean): void {
+    const { offset, length, bufferOffset } = request
+    let at = 0
+    let end = 0
+    for (let index = 0; index < extents.count;) {
+      const begin = at
+      const zeros = zeroBytesAt(extents, index)
+      const isHole = zeros >= HOLE_BYTES_MIN
+      if (isHole) {
+        while (at < begin + zeros) at += extents.lengthAt(index++)
+      } else {
+        while (index < extents.count && zeroBytesAt(extents, index) < HOLE_BYTES_MIN) {
+          const bytes = extents.lengthAt(index)
+          const from = bufferOffset + at
+          if (isZero(extents, index)) slab.bytes.fill(0, from, from + bytes)
+          at += bytes
+          index++
+        }
+      }
+      const isDone = isLast && at === length
+      const data = bufferOffset + begin
+      const start = isHole && begin > 0 ? data : data - DATA_CHUNK_HEADER_BYTES
+      end = isHole ? start + HOLE_CHUNK_BYTES : bufferOffset + at
+      const encode = isHole ? holeChunk : dataChunkHeader
+      encode(slab.view, start, request, offset + begin, at - begin, isDone)
+      slab.references++
+      this.#replies.commit(slab, start, end)
+    }
+    this.#replies.giveBack(slab, end, bufferOffset + length)
+    slab.release()
+  }
+}
+
+function isAllData(extents: ExtentList): boolean {
+  return extents.count === 1 && !isZero(extents, 0)
+}
+
+function isZero(extents: ExtentList, index: number): boolean {
+  return (extents.flagsAt(index) & ExtentFlag.ZERO) !== 0
+}
+
+/** Zeros from the beginning of an extent on; there may be several kinds of them in a row. */
+function zeroBytesAt(extents: ExtentList, index: number): number {
+  let bytes = 0
+  for (let at = index; at < extents.count && isZero(extents, at); at++)
+    bytes += extents.lengthAt(at)
+  return bytes
+}

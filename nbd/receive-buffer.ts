@@ -1,0 +1,81 @@
+/**
+ * What a client sent and nobody has parsed yet, always in one piece:
+ *
+ *   | parsed, perhaps lent to the device |  unparsed  | room for the next receive |
+ *   0                                  start         end                    capacity
+ *
+ * A payload is lent to the device where it lies, by taking a reference to `slab`. Bytes behind
+ * `end` may then still be appended, but nothing is moved: the unparsed rest goes to a fresh slab.
+ * Only `room` moves anything, for what it returned before may still be with the stream.
+ */
+import { RECEIVE_BYTES_INITIAL, RECEIVE_ROOM_BYTES_MIN } from './limits.ts'
+import type { Slab, SlabPool } from './slab.ts'
+
+export class ReceiveBuffer {
+  slab: Slab
+  start = 0
+  end = 0
+  readonly #slabs: SlabPool
+  #slabBytes = RECEIVE_BYTES_INITIAL
+
+  constructor(slabs: SlabPool) {
+    this.#slabs = slabs
+    this.slab = slabs.take(this.#slabBytes)
+  }
+
+  get unparsed(): number {
+    return this.end - this.start
+  }
+
+  /** @param bytes size of the slabs that are used from the next receive on */
+  enlarge(bytes: number): void {
+    this.#slabBytes = bytes
+  }
+
+  /**
+   * @param needed bytes from `start` on that the next step of parsing wants in one piece
+   * @returns at least 1 byte for the next receive, to be reported by `received`
+   */
+  room(needed: number): Uint8Array {
+    if (this.slab.bytes.length < this.#slabBytes) this.#swap(this.#slabBytes)
+    const { bytes } = this.slab
+    const idle = this.start === this.end && this.slab.references === 1
+    if (idle) this.start = this.end = 0
+    const full = this.end === bytes.length
+    const tight = bytes.length - this.end < RECEIVE_ROOM_BYTES_MIN
+    const small = this.unparsed < RECEIVE_ROOM_BYTES_MIN
+    if (full && this.start === 0) this.#swap(2 * bytes.length)
+    else if (full || bytes.length - this.start < needed || (tight && small)) this.#tidy(needed)
+    return this.end === 0 ? this.slab.bytes : this.slab.bytes.subarray(this.end)
+  }
+
+  received(bytes: number): void {
+    this.end += bytes
+  }
+
+  /** The connection is gone. Payloads that are still lent keep their slab. */
+  release(): void {
+    this.start = this.end
+    this.slab.release()
+  }
+
+  #tidy(needed: number): void {
+    if (this.start === 0 && this.slab.bytes.length >= needed) return
+    if (this.slab.references > 1 || this.slab.bytes.length < needed) {
+      this.#swap(Math.max(this.#slabBytes, needed))
+    } else {
+      this.slab.bytes.copyWithin(0, this.start, this.end)
+      this.end -= this.start
+      this.start = 0
+    }
+  }
+
+  #swap(bytes: number): void {
+    const fresh = this.#slabs.take(Math.max(bytes, this.unparsed + 1))
+    fresh.bytes.set(this.slab.bytes.subarray(this.start, this.end))
+    this.end -= this.start
+    this.start = 0
+    this.slab.release()
+    this.slab = fresh
+  }
+}

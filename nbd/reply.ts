@@ -1,0 +1,164 @@
+/**
+ * The bytes of replies: headers and small chunks, written into a slab at a given place. What is
+ * sent when, and the data of a READ, is the business of others. Every function returns the
+ * position behind what it wrote.
+ */
+import type { ExtentList } from '../device/extents.ts'
+import { HeaderSize, Magic, NbdError, ReplyChunkType, ReplyFlag } from './protocol.ts'
+import type { NbdRequest } from './request.ts'
+import { encodeString } from './strings.ts'
+
+/** In front of the data of a structured READ. */
+export const DATA_CHUNK_HEADER_BYTES = HeaderSize.STRUCTURED_REPLY + HeaderSize.OFFSET_DATA
+export const HOLE_CHUNK_BYTES = HeaderSize.STRUCTURED_REPLY + HeaderSize.OFFSET_HOLE
+
+/**
+ * 32 bits  magic
+ * 32 bits  error
+ * 64 bits  cookie
+ */
+export function simpleReply(view: DataView, at: number, request: NbdRequest, error: number) {
+  view.setUint32(at, Magic.SIMPLE_REPLY)
+  view.setUint32(at + 4, error)
+  view.setUint32(at + 8, request.cookieHigh)
+  view.setUint32(at + 12, request.cookieLow)
+  return at + HeaderSize.SIMPLE_REPLY
+}
+
+/**
+ * 32 bits  magic
+ * 16 bits  flags
+ * 16 bits  type
+ * 64 bits  cookie
+ * 32 bits  length of the payload
+ */
+function chunk(
+  view: DataView,
+  at: number,
+  request: NbdRequest,
+  type: number,
+  length: number,
+  isLast: boolean,
+): number {
+  view.setUint32(at, Magic.STRUCTURED_REPLY)
+  view.setUint16(at + 4, isLast ? ReplyFlag.DONE : 0)
+  view.setUint16(at + 6, type)
+  view.setUint32(at + 8, request.cookieHigh)
+  view.setUint32(at + 12, request.cookieLow)
+  view.setUint32(at + 16, length)
+  return at + HeaderSize.STRUCTURED_REPLY
+}
+
+/** The end of a reply that has nothing (more) to say. */
+export function noneChunk(view: DataView, at: number, request: NbdRequest): number {
+  return chunk(view, at, request, ReplyChunkType.NONE, 0, true)
+}
+
+/** The `length` bytes of data follow. */
+export function dataChunkHeader(
+  view: DataView,
+  at: number,
+  request: NbdRequest,
+  offset: number,
+  length: number,
+  isLast: boolean,
+): number {
+  const size = HeaderSize.OFFSET_DATA + length
+  const payload = chunk(view, at, request, ReplyChunkType.OFFSET_DATA, size, isLast)
+  return setOffset(view, payload, offset)
+}
+
+export function holeChunk(
+  view: DataView,
+  at: number,
+  request: NbdRequest,
+  offset: number,
+  length: number,
+  isLast: boolean,
+): number {
+  const size = HeaderSize.OFFSET_HOLE
+  const payload = chunk(view, at, request, ReplyChunkType.OFFSET_HOLE, size, isLast)
+  view.setUint32(setOffset(view, payload, offset), length)
+  return payload + size
+}
+
+export function blockStatusBytes(descriptors: number): number {
+  const fixed = HeaderSize.STRUCTURED_REPLY + HeaderSize.BLOCK_STATUS
+  return fixed + descriptors * HeaderSize.BLOCK_STATUS_DESCRIPTOR
+}
+
+/**
+ * One context's status of the range from the request's offset on.
+ * @param descriptors of `extents`, from the first on; the last is cut at the request's end
+ */
+export function blockStatusChunk(
+  view: DataView,
+  at: number,
+  request: NbdRequest,
+  contextId: number,
+  extents: ExtentList,
+  descriptors: number,
+  isLast: boolean,
+): number {
+  const size = blockStatusBytes(descriptors) - HeaderSize.STRUCTURED_REPLY
+  let position = chunk(view, at, request, ReplyChunkType.BLOCK_STATUS, size, isLast)
+  view.setUint32(position, contextId)
+  position += HeaderSize.BLOCK_STATUS
+  let left = request.wireLength
+  for (let index = 0; index < descriptors; index++) {
+    const length = Math.min(extents.lengthAt(index), left)
+    view.setUint32(position, length)
+    view.setUint32(position + 4, extents.flagsAt(index))
+    position += HeaderSize.BLOCK_STATUS_DESCRIPTOR
+    left -= length
+  }
+  return position
+}
+
+export function errorChunkBytes(error: number): number {
+  return HeaderSize.STRUCTURED_REPLY + HeaderSize.ERROR_OFFSET + textOf(error).length
+}
+
+/** Ends a reply. @param offset where it failed, or -1: that says nothing here */
+export function errorChunk(
+  view: DataView,
+  at: number,
+  bytes: Uint8Array,
+  request: NbdRequest,
+  error: number,
+  offset: number,
+): number {
+  const text = textOf(error)
+  const hasOffset = offset >= 0
+  const type = hasOffset ? ReplyChunkType.ERROR_OFFSET : ReplyChunkType.ERROR
+  const fixed = hasOffset ? HeaderSize.ERROR_OFFSET : HeaderSize.ERROR
+  const payload = chunk(view, at, request, type, fixed + text.length, true)
+  view.setUint32(payload, error)
+  view.setUint16(payload + 4, text.length)
+  bytes.set(text, payload + HeaderSize.ERROR)
+  const end = payload + HeaderSize.ERROR + text.length
+  return hasOffset ? setOffset(view, end, offset) : end
+}
+
+function setOffset(view: DataView, at: number, offset: number): number {
+  view.setUint32(at, Math.floor(offset / 2 ** 32))
+  view.setUint32(at + 4, offset % 2 ** 32)
+  return at + 8
+}
+
+function textOf(error: number): Uint8Array {
+  return TEXTS.get(error) ?? NO_TEXT
+}
+
+const NO_TEXT = new Uint8Array(0)
+
+const TEXTS: ReadonlyMap<number, Uint8Array> = new Map(
+  [
+    [NbdError.EPERM, 'the export is read-only'],
+    [NbdError.EIO, 'input/output error'],
+    [NbdError.EINVAL, 'the request is not valid'],
+    [NbdError.ENOSPC, 'no space, or beyond the end of the export'],
+    [NbdError.ENOTSUP, 'not faster than writing zeros'],
+    [NbdError.ESHUTDOWN, 'the server is shutting down'],
+  ].map(([error, text]) => [error as number, encodeString(text as string)]),
+)

@@ -1,0 +1,87 @@
+/**
+ * The NBD server: listens, keeps the connections, and stops in good order. It owns neither the
+ * exports nor their devices; whoever made them closes them after `stop`.
+ */
+import type { Io, ListenAddress, Listener, Stream } from '../io/io.ts'
+import { Connection } from './connection.ts'
+import type { ConnectionSettings } from './connection.ts'
+import type { ExportTable } from './export.ts'
+import { STOP_MS_MAX } from './limits.ts'
+import type { Log } from './log.ts'
+import { Resources } from './resources.ts'
+
+export interface ServerSettings {
+  readonly io: Pick<Io, 'listen'>
+  readonly exports: ExportTable
+  readonly log: Log
+}
+
+export interface ServerStatistics {
+  readonly connections: number
+  readonly requestsInFlight: number
+  /** Payload and reply memory in use. */
+  readonly memoryBytes: number
+}
+
+export class Server {
+  readonly #io: Pick<Io, 'listen'>
+  readonly #settings: ConnectionSettings
+  readonly #resources = new Resources()
+  readonly #log: Log
+  readonly #listeners: Listener[] = []
+  readonly #connections = new Set<Connection>()
+  #isStopping = false
+  #onEmpty: () => void = () => {}
+
+  constructor({ io, exports, log }: ServerSettings) {
+    this.#io = io
+    this.#log = log
+    const onOver = (connection: Connection): void => this.#over(connection)
+    this.#settings = { exports, log, resources: this.#resources, onOver }
+  }
+
+  /** @returns the address with the real port. Throws if it cannot be had, saying why. */
+  async listen(address: ListenAddress): Promise<ListenAddress> {
+    const listener = await this.#io.listen(address, (stream) => this.#accept(stream))
+    this.#listeners.push(listener)
+    this.#log.debug({ address: listener.address }, 'listening')
+    return listener.address
+  }
+
+  /**
+   * Accepts nobody any more, answers what was received, closes all connections; those that do not
+   * take their replies are cut off after a while. Resolves when nothing is with a device.
+   */
+  async stop(): Promise<void> {
+    this.#isStopping = true
+    const listeners = this.#listeners.splice(0)
+    const closed = Promise.all(listeners.map((listener) => listener.close()))
+    const empty = new Promise<void>((resolve) => (this.#onEmpty = resolve))
+    for (const connection of this.#connections) connection.stop()
+    if (this.#connections.size === 0) this.#onEmpty()
+    const timer = setTimeout(() => {
+      this.#log.warn({ connections: this.#connections.size }, 'cutting off slow clients')
+      for (const connection of this.#connections) connection.destroy()
+    }, STOP_MS_MAX)
+    await Promise.all([closed, empty])
+    clearTimeout(timer)
+  }
+
+  statistics(): ServerStatistics {
+    return {
+      connections: this.#connections.size,
+      requestsInFlight: this.#resources.requests.taken,
+      memoryBytes: this.#resources.memory.bytes,
+    }
+  }
+
+  #accept(stream: Stream): void {
+    if (this.#isStopping) return stream.destroy()
+    this.#connections.add(new Connection(stream, this.#settings))
+  }
+
+  #over(connection: Connection): void {
+    this.#connections.delete(connection)
+    if (this.#connections.size === 0) this.#onEmpty()
+  }
+}

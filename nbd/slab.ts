@@ -1,0 +1,64 @@
+/**
+ * Memory for receiving and sending, taken from a pool and returned when the last reference to it
+ * is released. Whoever keeps a place in a slab holds a reference; contents are never cleared, so
+ * only bytes that were written for a connection may be sent to it.
+ *
+ * Sizes are powers of two with `SLAB_LEAD_BYTES` more: a header fits in front of round data.
+ */
+import { RECEIVE_BYTES_INITIAL, SLABS_FREE_BYTES_MAX } from './limits.ts'
+
+/** Data that begins here in a slab of its own has room for headers in front, and is aligned. */
+export const SLAB_LEAD_BYTES = 4096
+
+const SIZE_BITS_MIN = Math.log2(RECEIVE_BYTES_INITIAL)
+
+export class Slab {
+  readonly bytes: Uint8Array
+  readonly view: DataView
+  references = 0
+  readonly sizeBits: number
+  readonly #pool: SlabPool
+
+  constructor(pool: SlabPool, sizeBits: number) {
+    this.#pool = pool
+    this.sizeBits = sizeBits
+    this.bytes = new Uint8Array(2 ** sizeBits + SLAB_LEAD_BYTES)
+    this.view = new DataView(this.bytes.buffer)
+  }
+
+  release(): void {
+    if (--this.references === 0) this.#pool.give(this)
+  }
+}
+
+export class SlabPool {
+  /** Free slabs by size. The last one given comes back first: the caches may still hold it. */
+  readonly #free: Slab[][] = []
+  #freeBytes = 0
+  /** Slabs in use, for tests and statistics. */
+  taken = 0
+
+  /** @returns a slab with at least `SLAB_LEAD_BYTES` + `bytes` bytes and one reference */
+  take(bytes: number): Slab {
+    const sizeBits = Math.max(SIZE_BITS_MIN, 32 - Math.clz32(bytes - 1))
+    const slab = this.#free[sizeBits]?.pop()
+    this.taken++
+    if (slab === undefined) {
+      const fresh = new Slab(this, sizeBits)
+      fresh.references = 1
+      return fresh
+    }
+    this.#freeBytes -= slab.bytes.length
+    slab.references = 1
+    return slab
+  }
+
+  /** For `Slab.release`. */
+  give(slab: Slab): void {
+    this.taken--
+    if (this.#freeBytes + slab.bytes.length > SLABS_FREE_BYTES_MAX) return
+    const list = (this.#free[slab.sizeBits] ??= [])
+    list.push(slab)
+    this.#freeBytes += slab.bytes.length
+  }
+}

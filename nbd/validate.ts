@@ -1,0 +1,83 @@
+/**
+ * Every reason to refuse a request, in one place and before it has any effect (spec: "Request
+ * types" and "Command flags"). What passes is inside the export, allowed, and of bearable size.
+ */
+import type { Device } from '../device/device.ts'
+import { PAYLOAD_BYTES_MAX } from './limits.ts'
+import type { Agreement } from './negotiation.ts'
+import { Command, CommandFlag, NbdError, TransmissionFlag } from './protocol.ts'
+import type { NbdRequest } from './request.ts'
+
+/** The flags a command may carry by itself; those that were not offered come off below. */
+const FLAGS_ALLOWED: readonly number[] = table([
+  [Command.READ, CommandFlag.FUA | CommandFlag.DF],
+  [Command.WRITE, CommandFlag.FUA],
+  [Command.FLUSH, CommandFlag.FUA],
+  [Command.TRIM, CommandFlag.FUA],
+  [Command.CACHE, CommandFlag.FUA],
+  [Command.WRITE_ZEROES, CommandFlag.FUA | CommandFlag.NO_HOLE | CommandFlag.FAST_ZERO],
+  [Command.BLOCK_STATUS, CommandFlag.FUA | CommandFlag.REQ_ONE],
+])
+
+/** @returns an errno, or 0: go ahead */
+export function validate(request: NbdRequest, agreement: Agreement): number {
+  const { command, commandFlags } = request
+  const { device } = agreement.export
+  const offered = agreement.transmissionFlags
+  const flags = FLAGS_ALLOWED[command]
+  if (flags === undefined || (commandFlags & ~flags) !== 0) return NbdError.EINVAL
+  switch (command) {
+    case Command.READ:
+      if ((commandFlags & CommandFlag.DF) !== 0 && (offered & TransmissionFlag.SEND_DF) === 0)
+        return NbdError.EINVAL
+      return validateData(request, device, NbdError.EINVAL)
+    case Command.WRITE:
+      if (isReadOnly(offered)) return NbdError.EPERM
+      return validateData(request, device, NbdError.ENOSPC)
+    case Command.FLUSH:
+      // Offset and length are reserved, nothing depends on them.
+      return 0
+    case Command.TRIM:
+      if (isReadOnly(offered)) return NbdError.EPERM
+      if ((offered & TransmissionFlag.SEND_TRIM) === 0) return NbdError.EINVAL
+      return validateRange(request, device, NbdError.EINVAL)
+    case Command.WRITE_ZEROES:
+      if (isReadOnly(offered)) return NbdError.EPERM
+      if ((commandFlags & CommandFlag.FAST_ZERO) !== 0 && !isFastZeroOffered(offered))
+        return NbdError.EINVAL
+      return validateRange(request, device, NbdError.ENOSPC)
+    case Command.BLOCK_STATUS:
+      if (agreement.contexts.length === 0 || request.wireLength === 0) return NbdError.EINVAL
+      return validateRange(request, device, NbdError.EINVAL)
+    default:
+      return validateRange(request, device, NbdError.EINVAL)
+  }
+}
+
+function validateData(request: NbdRequest, device: Device, outside: number): number {
+  if (request.wireLength > PAYLOAD_BYTES_MAX) return NbdError.EINVAL
+  return validateRange(request, device, outside)
+}
+
+function validateRange(request: NbdRequest, device: Device, outside: number): number {
+  const { wireOffset, wireLength } = request
+  const { size, alignment } = device
+  if (wireOffset > size || wireLength > size - wireOffset) return outside
+  const aligned = alignment === 1 || (wireOffset % alignment === 0 && wireLength % alignment === 0)
+  return aligned ? 0 : NbdError.EINVAL
+}
+
+function isReadOnly(offered: number): boolean {
+  return (offered & TransmissionFlag.READ_ONLY) !== 0
+}
+
+function isFastZeroOffered(offered: number): boolean {
+  return (offered & TransmissionFlag.SEND_FAST_ZERO) !== 0
+}
+
+/** Commands that are not named have no entry. */
+function table(rows: readonly (readonly [number, number])[]): number[] {
+  const flags: number[] = []
+  for (const [command, allowed] of rows) flags[command] = allowed
+  return flags
+}
