@@ -15,6 +15,9 @@ import { Geometry } from './geometry.ts'
 import { DISK_BYTES_MAX, PAGE_SIZE } from './limits.ts'
 import { formatSize, parseSize } from './size.ts'
 
+/** A first line like this is the disk's size, perhaps a wrong one; any other is the parent. */
+const LIKE_A_SIZE = /^\s*\d+\s*([KMGTP](i?B)?)?\s*$/i
+
 export interface PartLine {
   /** Most chunk files the directory may hold. */
   readonly chunksMax: number
@@ -44,11 +47,12 @@ export function parseDescriptor(text: string, file: string): Descriptor {
   const folder = path.dirname(file)
   let next = 0
   const parentLine = lines[0]
-  const hasParent = parentLine !== undefined && parseSize(parentLine.text) === null
+  const hasParent = parentLine !== undefined && !LIKE_A_SIZE.test(parentLine.text)
   if (hasParent) next = 1
   const diskSize = sizeAt(lines[next], 'the disk size', file, hasParent)
   const chunkSize = sizeAt(lines[next + 1], 'the chunk size', file, false)
-  const geometry = checkedGeometry(diskSize, chunkSize, file)
+  const places = { disk: placeOf(lines[next]), chunk: placeOf(lines[next + 1]) }
+  const geometry = checkedGeometry(diskSize, chunkSize, file, places)
   const parts = lines.slice(next + 2).map((line) => parsePart(line, folder, file))
   checkQuota(parts, geometry, file)
   return {
@@ -86,17 +90,29 @@ function sizeAt(line: Line | undefined, what: string, file: string, afterParent:
   throw broken(file, `line ${line.number}: ${what} is ${shown}, not a size like 64M${hint}`)
 }
 
-/** @throws DiskError EDESCRIPTOR which names the size and the rule */
-export function checkedGeometry(diskSize: number, chunkSize: number, file: string): Geometry {
+function placeOf(line: Line): string {
+  return `line ${line.number}: `
+}
+
+/**
+ * @param places where the sizes were found, put before the message
+ * @throws DiskError EDESCRIPTOR which names the size and the rule
+ */
+export function checkedGeometry(
+  diskSize: number,
+  chunkSize: number,
+  file: string,
+  places = { disk: '', chunk: '' },
+): Geometry {
   const check = (size: number, what: string): void => {
     if (size > 0 && size % PAGE_SIZE === 0 && size <= DISK_BYTES_MAX) return
     throw broken(file, `${what} is ${size} bytes; it must be a multiple of ${PAGE_SIZE} above 0`)
   }
-  check(diskSize, 'the disk size')
-  check(chunkSize, 'the chunk size')
+  check(diskSize, `${places.disk}the disk size`)
+  check(chunkSize, `${places.chunk}the chunk size`)
   if (chunkSize > diskSize) {
     const sizes = `${formatSize(chunkSize)} is larger than the disk (${formatSize(diskSize)})`
-    throw broken(file, `the chunk size ${sizes}; choose a smaller one`)
+    throw broken(file, `${places.chunk}the chunk size ${sizes}; choose a smaller one`)
   }
   return new Geometry(diskSize, chunkSize)
 }
@@ -107,10 +123,8 @@ function parsePart(line: Line, folder: string, file: string): PartLine {
     const shown = JSON.stringify(line.text)
     throw broken(file, `line ${line.number}: ${shown} is not a part ("MAX_CHUNKS DIRECTORY")`)
   }
-  const chunksMax = Number(match[1])
-  if (!Number.isSafeInteger(chunksMax) || chunksMax === 0) {
-    throw broken(file, `line ${line.number}: a part of ${match[1]} chunks; it needs at least 1`)
-  }
+  // A part of 0 takes no new chunk; a huge number means "as many as there are".
+  const chunksMax = Math.min(Number(match[1]), Number.MAX_SAFE_INTEGER)
   const written = match[2].replace(/(?<=.)[/\\]$/, '')
   return { chunksMax, written, directory: path.resolve(folder, written) }
 }
