@@ -143,8 +143,7 @@ function messageOf(text: string): string {
     parse(text)
   } catch (error) {
     if (!(error instanceof DiskError) || error.code !== 'EDESCRIPTOR') throw error
-    if (!error.message.startsWith(`${FILE}: `)) throw new Error(`no file: ${error.message}`)
-    return error.message
+    return error.message.startsWith(`${FILE}: `) ? error.message : 'does not begin with the file'
   }
   throw new Error('accepted')
 }

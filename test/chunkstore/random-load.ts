@@ -1,0 +1,152 @@
+/**
+ * Many clients on one device at once, against a model. Mutations in flight never overlap (that is
+ * the frontend's duty); reads overlap freely and must see, word by word, a value the page had at
+ * some time between the read's start and its end. A page is filled with one stamp.
+ */
+import assert from 'node:assert/strict'
+import { RequestFlag } from '../../device/device.ts'
+import type { DeviceClient } from '../helpers/device-client.ts'
+import type { Random } from '../helpers/random.ts'
+
+const PAGE = 4096
+const WORDS = PAGE / 4
+
+interface Reading {
+  readonly first: number
+  /** For each page the stamps that may be seen. */
+  readonly allowed: Set<number>[]
+}
+
+interface Mutation {
+  readonly first: number
+  readonly count: number
+  stampOf(page: number): number
+}
+
+export interface LoadOptions {
+  readonly clients: number
+  readonly steps: number
+  /** Most pages of one request. */
+  readonly pagesMax: number
+}
+
+export class RandomLoad {
+  /** One stamp for each page; 0 is zeros. */
+  readonly stamps: Uint32Array
+  readonly #random: Random
+  readonly #readings = new Set<Reading>()
+  readonly #mutations = new Set<Mutation>()
+  #lastStamp = 0
+
+  constructor(size: number, random: Random) {
+    this.stamps = new Uint32Array(size / PAGE)
+    this.#random = random
+  }
+
+  get image(): Uint8Array {
+    const words = new Uint32Array(this.stamps.length * WORDS)
+    for (const [page, stamp] of this.stamps.entries()) {
+      words.fill(stamp, page * WORDS, (page + 1) * WORDS)
+    }
+    return new Uint8Array(words.buffer)
+  }
+
+  async run(client: DeviceClient, { clients, steps, pagesMax }: LoadOptions): Promise<void> {
+    let left = steps
+    const work = async (): Promise<void> => {
+      while (left-- > 0) await this.#step(client, pagesMax)
+    }
+    await Promise.all(Array.from({ length: clients }, work))
+  }
+
+  async #step(client: DeviceClient, pagesMax: number): Promise<void> {
+    const random = this.#random
+    const pages = this.stamps.length
+    const count = Math.min(pages, random.logarithmic(1, pagesMax))
+    const first = random.between(0, pages - count)
+    const dice = random.next()
+    if (dice < 0.02) return client.flush()
+    if (dice < 0.4) return this.#look(client, first, count)
+    if (this.#isBusy(first, count)) return
+    const flags = random.chance(0.03) ? RequestFlag.FUA : 0
+    if (dice < 0.65) return this.#write(client, first, count, flags)
+    const zeros: Mutation = { first, count, stampOf: () => 0 }
+    await this.#mutate(zeros, () => {
+      if (dice < 0.85) return client.trim(first * PAGE, count * PAGE, flags)
+      const noHole = random.chance(0.3) ? RequestFlag.NO_HOLE : 0
+      return client.zero(first * PAGE, count * PAGE, flags | noHole)
+    })
+  }
+
+  #isBusy(first: number, count: number): boolean {
+    for (const other of this.#mutations) {
+      if (first < other.first + other.count && other.first < first + count) return true
+    }
+    return false
+  }
+
+  async #write(client: DeviceClient, first: number, count: number, flags: number): Promise<void> {
+    const stamp = this.#lastStamp + 1
+    this.#lastStamp += count
+    const words = new Uint32Array(count * WORDS)
+    for (let page = 0; page < count; page++) {
+      words.fill(stamp + page, page * WORDS, (page + 1) * WORDS)
+    }
+    const data = new Uint8Array(words.buffer)
+    const mutation = { first, count, stampOf: (page: number) => stamp + page - first }
+    await this.#mutate(mutation, () => client.write(first * PAGE, data, flags))
+  }
+
+  async #mutate(mutation: Mutation, start: () => Promise<void>): Promise<void> {
+    this.#mutations.add(mutation)
+    for (const reading of this.#readings) allow(reading, mutation)
+    await start()
+    const { first, count, stampOf } = mutation
+    for (let page = first; page < first + count; page++) this.stamps[page] = stampOf(page)
+    this.#mutations.delete(mutation)
+  }
+
+  async #look(client: DeviceClient, first: number, count: number): Promise<void> {
+    const allowed = Array.from(
+      this.stamps.subarray(first, first + count),
+      (stamp) => new Set([stamp]),
+    )
+    const reading = { first, allowed }
+    for (const mutation of this.#mutations) allow(reading, mutation)
+    this.#readings.add(reading)
+    const kind = this.#random.between(0, 2)
+    if (kind === 0) check(reading, await client.read(first * PAGE, count * PAGE))
+    else if (kind === 1) check(reading, (await client.readExtents(first * PAGE, count * PAGE))[0])
+    else await checkStatus(reading, client)
+    this.#readings.delete(reading)
+  }
+}
+
+function allow(reading: Reading, { first, count, stampOf }: Mutation): void {
+  const from = Math.max(first, reading.first)
+  const to = Math.min(first + count, reading.first + reading.allowed.length)
+  for (let page = from; page < to; page++) reading.allowed[page - reading.first].add(stampOf(page))
+}
+
+function check({ first, allowed }: Reading, bytes: Uint8Array): void {
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+  for (const [page, stamps] of allowed.entries()) {
+    const [only] = stamps.size === 1 ? stamps : [-1]
+    for (let at = page * WORDS; at < (page + 1) * WORDS; at++) {
+      if (words[at] === only || stamps.has(words[at])) continue
+      assert.fail(`page ${first + page} holds ${words[at]}, not one of ${[...stamps]}`)
+    }
+  }
+}
+
+async function checkStatus({ first, allowed }: Reading, client: DeviceClient): Promise<void> {
+  let page = 0
+  for (const { length, flags } of await client.blockStatus(first * PAGE, allowed.length * PAGE)) {
+    const end = page + length / PAGE
+    assert(Number.isInteger(end), `an extent of ${length} bytes`)
+    for (; page < end; page++) {
+      const isRight = (flags & 2) === 0 || allowed[page].has(0)
+      assert(isRight, `page ${first + page} is no zeros but one of ${[...allowed[page]]}`)
+    }
+  }
+}
