@@ -1,14 +1,14 @@
 /**
  * Files on Node's `fs` (a thread pool), with the missing system calls where they load.
  * A read is served at once when the kernel has the pages, else by a thread. A write goes to the
- * kernel's memory at once; while the kernel is slow to take it (a sync runs, too much is dirty)
- * writes go to threads, so that nobody waits for them.
+ * kernel's memory at once; while the kernel makes writers wait, writes go to threads.
  */
 import fs from 'node:fs'
 import type { DirectoryAbilities, FileOperation, Files, FileStatus } from './io.ts'
 import { LockKind, Seek, type SeekKind } from './io.ts'
 import { createText } from './create-text.ts'
 import { lockFile, lockHolder } from './lock.ts'
+import { Slowness } from './slowness.ts'
 import { Fallocate, type SystemCalls } from './syscalls.ts'
 import { ThreadSlot, ThreadQueue, errnoOf } from './node-threads.ts'
 
@@ -18,20 +18,14 @@ const EOPNOTSUPP = 95
 const O_TMPFILE = 0o20200000
 const PAGE = 4096
 
-/** An inline write that took this long is a sign that the kernel makes writers wait. */
-const SLOW_WRITE_MS = 4
-/** For how long writes then go to threads. */
-const SLOW_PERIOD_MS = 250
-
 export class NodeFiles implements Files {
   readonly #calls: SystemCalls | null
   readonly #threads: ThreadQueue
-  #syncs = 0
-  #slowUntilMs = 0
+  readonly #slowness = new Slowness()
 
   constructor(calls: SystemCalls | null) {
     this.#calls = calls
-    this.#threads = new ThreadQueue(calls, () => this.#syncs--)
+    this.#threads = new ThreadQueue(calls)
   }
 
   read(operation: FileOperation): boolean {
@@ -55,9 +49,11 @@ export class NodeFiles implements Files {
 
   write(operation: FileOperation): boolean {
     operation.result = 0
-    if (this.#calls === null || this.#syncs > 0) return this.#writeOnThread(operation)
     const start = performance.now()
-    if (start < this.#slowUntilMs) return this.#writeOnThread(operation)
+    if (this.#calls === null || this.#slowness.mustAvoid(start)) {
+      ThreadSlot.of(operation, this.#threads).write()
+      return false
+    }
     const { fd, buffer, bufferOffset, length, position } = operation
     let done = 0
     while (done < length) {
@@ -75,24 +71,16 @@ export class NodeFiles implements Files {
       done += count
     }
     operation.result = length
-    const end = performance.now()
-    if (end - start > SLOW_WRITE_MS) this.#slowUntilMs = end + SLOW_PERIOD_MS
+    this.#slowness.took(start, performance.now())
     return true
   }
 
-  #writeOnThread(operation: FileOperation): boolean {
-    ThreadSlot.of(operation, this.#threads).write()
-    return false
-  }
-
   sync(operation: FileOperation): boolean {
-    this.#syncs++
     ThreadSlot.of(operation, this.#threads).sync()
     return false
   }
 
   syncDirectory(operation: FileOperation): boolean {
-    this.#syncs++
     ThreadSlot.of(operation, this.#threads).syncDirectory()
     return false
   }

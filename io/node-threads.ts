@@ -1,7 +1,7 @@
 /**
  * Runs file operations on Node's thread pool. Each `FileOperation` keeps a `ThreadSlot` with its
  * callbacks bound once, so starting one allocates nothing of ours. Short transfers go on until
- * the end of the file. A sync is counted until it is done, see `NodeFiles.write`.
+ * the end of the file.
  */
 import fs from 'node:fs'
 import os from 'node:os'
@@ -66,16 +66,11 @@ export class ThreadSlot {
   }
 
   sync(): void {
-    fs.fdatasync(this.#operation.fd, this.#onSync)
+    fs.fdatasync(this.#operation.fd, this.#onDone)
   }
 
   syncDirectory(): void {
-    fs.fsync(this.#operation.fd, this.#onSync)
-  }
-
-  readonly #onSync: Callback = (error) => {
-    this.#queue.syncDone()
-    this.#onDone(error)
+    fs.fsync(this.#operation.fd, this.#onDone)
   }
 
   truncate(): void {
@@ -110,11 +105,9 @@ export class ThreadQueue {
   readonly #calls: SystemCalls | null
   readonly #waiting: ThreadSlot[] = []
   #running = 0
-  readonly syncDone: () => void
 
-  constructor(calls: SystemCalls | null, syncDone: () => void) {
+  constructor(calls: SystemCalls | null) {
     this.#calls = calls
-    this.syncDone = syncDone
   }
 
   add(slot: ThreadSlot): void {
