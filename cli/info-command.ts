@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import { type LayerSurvey, type Survey, surveyDisk } from '../chunkstore/survey.ts'
 import type { DirectoryAbilities, Io } from '../io/io.ts'
-import { createNodeIo } from '../io/node.ts'
+import { createIo } from '../io/engine.ts'
 import { NbdClient } from '../nbd/client.ts'
 import type { ExportInfo } from '../nbd/client-replies.ts'
 import { isUri, uriArgument } from './arguments.ts'
@@ -25,9 +25,9 @@ export function infoCommand(): Command {
 
 async function info(what: string, options: { readonly json?: boolean }): Promise<void> {
   if (isUri(what)) return uriInfo(what, options.json === true)
-  const io = createNodeIo()
+  const { io, reason } = createIo()
   const survey = await surveyDisk(io.files, what)
-  const features = featuresOf(io, survey)
+  const features = featuresOf(io, reason, survey)
   if (options.json === true) printJson({ ...survey, features })
   else printSurvey(survey, features)
 }
@@ -35,6 +35,8 @@ async function info(what: string, options: { readonly json?: boolean }): Promise
 interface Features {
   /** Engine that `serve` would use. */
   readonly engine: string
+  /** Why this one. */
+  readonly engineReason: string
   /** Null: it cannot be tried, the part directories cannot be written. */
   readonly holePunching: boolean | null
   readonly zeroRange: boolean | null
@@ -44,7 +46,7 @@ interface Features {
   readonly reason: string
 }
 
-function featuresOf(io: Io, survey: Survey): Features {
+function featuresOf(io: Io, engineReason: string, survey: Survey): Features {
   const parts = survey.layers[0].parts
   const all = (ability: keyof DirectoryAbilities): boolean | null => {
     if (parts.some((part) => part.abilities === null)) return null
@@ -52,6 +54,7 @@ function featuresOf(io: Io, survey: Survey): Features {
   }
   return {
     engine: io.name,
+    engineReason,
     holePunching: all('punchHole'),
     zeroRange: all('zeroRange'),
     sparseMaps: io.features.systemCalls,
@@ -69,7 +72,7 @@ function printSurvey(survey: Survey, features: Features): void {
     ['chunks', `${chunkCount} of ${humanSize(chunkSize)}`],
     ['present', chunkCounts(top)],
     ['allocated', `${humanSize(top.allocatedBytes)} (${top.allocatedBytes} bytes)`],
-    ['engine', features.engine],
+    ['engine', `${features.engine} (${features.engineReason})`],
     ['holes', punchText(features)],
     ['page cache', features.pageCache],
   ])

@@ -3,7 +3,7 @@ import { Command, CommanderError, Option } from 'commander'
 import type { Logger } from 'pino'
 import { CacheMode } from '../chunkstore/options.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
-import { createNodeIo } from '../io/node.ts'
+import { createIo, Engine } from '../io/engine.ts'
 import { Server } from '../nbd/server.ts'
 import { formatUri, type NbdUri } from '../nbd/uri.ts'
 import { listenArgument, sizeArgument } from './arguments.ts'
@@ -19,6 +19,7 @@ interface Options {
   readonly readOnly?: boolean
   readonly cache: CacheMode
   readonly pageCache: number
+  readonly engine: Engine
   readonly logLevel: LogLevel
 }
 
@@ -59,6 +60,11 @@ export function serveCommand(): Command {
         .argParser(sizeArgument)
         .default(PAGE_CACHE_BYTES, '64M'),
     )
+    .addOption(
+      new Option('--engine <E>', 'how bytes move: io_uring, or what works everywhere')
+        .choices(Object.values(Engine))
+        .default(Engine.AUTO),
+    )
     .addOption(new Option('--log-level <L>', 'least level').choices(LOG_LEVELS).default('info'))
     .addHelpText('after', EXAMPLES)
     .action(serve)
@@ -72,7 +78,7 @@ async function serve(files: readonly string[], options: Options, command: Comman
     throw new CommanderError(2, 'memory', 'error: --memory must be a multiple of 4K above 0')
   }
   const log = createLogger(options.logLevel)
-  const io = createNodeIo()
+  const { io, reason } = createIo(options.engine)
   const stop = stopSignal(log)
   const exports = new Exports()
   try {
@@ -80,7 +86,7 @@ async function serve(files: readonly string[], options: Options, command: Comman
     const server = new Server({ io, exports, log })
     try {
       await listenAll(server, exports, options)
-      logStart(io, exports, log)
+      logStart(io, reason, exports, log)
       await stop
     } finally {
       await server.stop()
@@ -122,9 +128,9 @@ async function listenAll(server: Server, exports: Exports, options: Options): Pr
   for (const line of lines) printLine(line)
 }
 
-function logStart(io: Io, exports: Exports, log: Logger): void {
+function logStart(io: Io, reason: string, exports: Exports, log: Logger): void {
   const names = exports.list().map((each) => each.name)
-  log.info({ version, engine: io.name, exports: names }, 'serving')
+  log.info({ version, engine: io.name, reason, exports: names }, 'serving')
   if (io.features.systemCalls) return
   const lost = 'no holes inside chunk files, no sparse maps, reads always go to a thread'
   log.warn({ reason: io.features.reason }, `system calls cannot be reached: ${lost}`)

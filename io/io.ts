@@ -151,4 +151,9 @@ export interface Io {
   readonly features: IoFeatures
   readonly files: Files
   listen(address: ListenAddress, accept: (stream: Stream) => void): Promise<Listener>
+  /**
+   * Calls back once, when the engine has told the completions at hand and before it waits for
+   * others. An engine without such a point leaves it out: `setImmediate` serves.
+   */
+  readonly soon?: (callback: () => void) => void
 }

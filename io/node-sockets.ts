@@ -12,7 +12,7 @@ import type { ListenAddress, Listener, Stream } from './io.ts'
 import { NodeStream } from './node-stream.ts'
 
 /** Connections the kernel accepts for us while we are busy. */
-const BACKLOG = 511
+export const BACKLOG = 511
 
 /** `sun_path` has 108 bytes, one of them for the NUL. */
 const UNIX_PATH_BYTES_MAX = 107
@@ -46,7 +46,7 @@ export async function listen(
 }
 
 /** A stale socket file is removed; one that somebody listens on, or any other file, is an error. */
-async function clearUnixPath(path: string): Promise<void> {
+export async function clearUnixPath(path: string): Promise<void> {
   const bytes = Buffer.byteLength(path)
   if (bytes > UNIX_PATH_BYTES_MAX) {
     const limit = `a path of ${bytes} bytes, the system allows ${UNIX_PATH_BYTES_MAX}`
@@ -102,7 +102,7 @@ function listenOptions(address: ListenAddress): ListenOptions & { readonly fd?: 
   return { host: address.host, port: address.port, backlog: BACKLOG }
 }
 
-function listenError(address: ListenAddress, cause: NodeJS.ErrnoException): ListenError {
+export function listenError(address: ListenAddress, cause: NodeJS.ErrnoException): ListenError {
   const code = cause.code ?? 'LISTEN_FAILED'
   const reason = REASONS.get(code) ?? cause.message
   return new ListenError(code, `cannot listen on ${describe(address)}: ${reason}`, cause)

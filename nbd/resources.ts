@@ -12,8 +12,13 @@ export class Resources {
   readonly requests = new RequestPool()
   readonly lists = new ExtentListPool()
   readonly memory = new MemoryUse()
-  readonly scheduler = new Scheduler()
+  readonly scheduler: Scheduler
   readonly #orders = new WeakMap<Device, MutationOrder>()
+
+  /** @param soon of the engine, if it has it */
+  constructor(soon?: (callback: () => void) => void) {
+    this.scheduler = new Scheduler(soon)
+  }
 
   /** One for each device, whatever the number of exports and connections that lead to it. */
   orderOf(device: Device): MutationOrder {

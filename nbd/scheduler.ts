@@ -26,7 +26,13 @@ export class Scheduler {
   #pass: Worker[] = []
   readonly #devices: Device[] = []
   #armed = false
-  readonly #onImmediate = (): void => this.#runPass()
+  readonly #soon: (callback: () => void) => void
+  readonly #onSoon = (): void => this.#runPass()
+
+  /** @param soon calls back when the sockets had their turn */
+  constructor(soon: (callback: () => void) => void = setImmediate) {
+    this.#soon = soon
+  }
 
   /** Gives the worker a turn soon. */
   wake(worker: Worker): void {
@@ -35,7 +41,7 @@ export class Scheduler {
     this.#queue.push(worker)
     if (this.#armed) return
     this.#armed = true
-    setImmediate(this.#onImmediate)
+    this.#soon(this.#onSoon)
   }
 
   /** Gives the worker a turn now, if nobody waits: the short way for what has just arrived. */

@@ -11,7 +11,7 @@ import type { Log } from './log.ts'
 import { Resources } from './resources.ts'
 
 export interface ServerSettings {
-  readonly io: Pick<Io, 'listen'>
+  readonly io: Pick<Io, 'listen' | 'soon'>
   readonly exports: ExportTable
   readonly log: Log
 }
@@ -26,7 +26,7 @@ export interface ServerStatistics {
 export class Server {
   readonly #io: Pick<Io, 'listen'>
   readonly #settings: ConnectionSettings
-  readonly #resources = new Resources()
+  readonly #resources: Resources
   readonly #log: Log
   readonly #listeners: Listener[] = []
   readonly #connections = new Set<Connection>()
@@ -36,6 +36,7 @@ export class Server {
   constructor({ io, exports, log }: ServerSettings) {
     this.#io = io
     this.#log = log
+    this.#resources = new Resources(io.soon)
     const onOver = (connection: Connection): void => this.#over(connection)
     this.#settings = { exports, log, resources: this.#resources, onOver }
   }

@@ -1,0 +1,230 @@
+/**
+ * A listening socket on the ring: one accept under way at a time. The socket is made by system
+ * calls; what goes wrong with it is told in the same words as by the node engine.
+ */
+import { rmSync } from 'node:fs'
+import { lookup } from 'node:dns/promises'
+import { getSystemErrorName } from 'node:util'
+import type { ListenAddress, Listener, Stream } from './io.ts'
+import { BACKLOG, clearUnixPath, listenError } from './node-sockets.ts'
+import {
+  Domain,
+  inetAddress,
+  type InetAddress,
+  readInetAddress,
+  readUnixPath,
+  SOCKET_ADDRESS_BYTES_MAX,
+  unixAddress,
+} from './socket-address.ts'
+import type { RingCalls } from './syscalls.ts'
+import { Opcode } from './uring-abi.ts'
+import type { Entry, Ring, RingUser } from './uring-ring.ts'
+import { UringStream } from './uring-stream.ts'
+
+const SOCK_STREAM = 1
+const SOCK_CLOEXEC = 0o2000000
+const SOL_SOCKET = 1
+const SO_REUSEADDR = 2
+const SO_SNDBUF = 7
+const SO_KEEPALIVE = 9
+const IPPROTO_TCP = 6
+const TCP_NODELAY = 1
+const TCP_KEEPIDLE = 4
+const F_GETFL = 3
+const F_SETFL = 4
+const O_NONBLOCK = 0o4000
+
+/** A client that vanished without a word is noticed after some minutes. */
+const KEEP_ALIVE_S = 60
+
+/** A whole reply of 256 KiB fits in what a unix socket holds; TCP sees to itself. */
+const UNIX_SEND_BYTES = 1 << 20
+
+/** After a failed accept (too many open files, say): those who are connected go on. */
+const RETRY_MS = 100
+
+/** Accepts connections on `address`; each is given to `accept`, which starts it. */
+export async function listenOnRing(
+  ring: Ring,
+  calls: RingCalls,
+  address: ListenAddress,
+  accept: (stream: Stream) => void,
+): Promise<Listener> {
+  if (address.kind === 'unix') await clearUnixPath(address.path)
+  const host = address.kind === 'tcp' ? await resolve(address) : ''
+  const fd = address.kind === 'fd' ? inherit(calls, address) : bound(calls, address, host)
+  const listener = new UringListener(ring, calls, fd, addressOf(calls, fd, address), accept)
+  listener.open()
+  return listener
+}
+
+async function resolve(address: ListenAddress & { kind: 'tcp' }): Promise<string> {
+  try {
+    return (await lookup(address.host)).address
+  } catch (error) {
+    throw listenError(address, error as NodeJS.ErrnoException)
+  }
+}
+
+function inherit(calls: RingCalls, address: ListenAddress & { kind: 'fd' }): number {
+  const flags = calls.fcntl(address.fd, F_GETFL, 0)
+  check(flags, 'fcntl', address)
+  // The ring waits for what blocks, and only for that.
+  calls.fcntl(address.fd, F_SETFL, flags & ~O_NONBLOCK)
+  check(calls.listen(address.fd, BACKLOG), 'listen', address)
+  return address.fd
+}
+
+function bound(
+  calls: RingCalls,
+  address: Exclude<ListenAddress, { kind: 'fd' }>,
+  host: string,
+): number {
+  const isUnix = address.kind === 'unix'
+  const place = isUnix ? unixAddress(address.path) : inetAddress(host, address.port)
+  const fd = calls.socket(place[0], SOCK_STREAM | SOCK_CLOEXEC)
+  check(fd, 'socket', address)
+  if (!isUnix) calls.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1)
+  // The socket file is created inside `bind`, so nobody else's files get this mask.
+  const mask = isUnix ? process.umask(0o077) : null
+  try {
+    check(calls.bind(fd, place), 'bind', address)
+    check(calls.listen(fd, BACKLOG), 'listen', address)
+  } catch (error) {
+    calls.close(fd)
+    throw error
+  } finally {
+    if (mask !== null) process.umask(mask)
+  }
+  return fd
+}
+
+function check(result: number, call: string, address: ListenAddress): void {
+  if (result >= 0) return
+  const code = getSystemErrorName(result)
+  const error = Object.assign(new Error(`${call} ${code}`), { code, errno: result, syscall: call })
+  throw listenError(address, error)
+}
+
+function addressOf(calls: RingCalls, fd: number, wanted: ListenAddress): ListenAddress {
+  const bytes = new Uint8Array(new ArrayBuffer(SOCKET_ADDRESS_BYTES_MAX))
+  const length = new Uint32Array(new ArrayBuffer(4)).fill(bytes.length)
+  if (calls.localAddress(fd, bytes, length) < 0) return wanted
+  if (bytes[0] === Domain.UNIX) return { kind: 'unix', path: readUnixPath(bytes) }
+  const found = readInetAddress(bytes)
+  return found === null ? wanted : { kind: 'tcp', ...found }
+}
+
+class UringListener implements Listener, RingUser {
+  readonly address: ListenAddress
+  readonly isPrompt = false
+  readonly #ring: Ring
+  readonly #calls: RingCalls
+  readonly #fd: number
+  readonly #accept: (stream: Stream) => void
+  /** Of the peer, and how much of it there is. */
+  readonly #peer = new Uint8Array(new ArrayBuffer(SOCKET_ADDRESS_BYTES_MAX))
+  readonly #peerLength = new Uint32Array(new ArrayBuffer(4))
+  readonly #peerAddress: number
+  readonly #peerLengthAddress: number
+  #retry: NodeJS.Timeout | null = null
+  #closing: Promise<void> | null = null
+  #onClosed: (() => void) | null = null
+
+  constructor(
+    ring: Ring,
+    calls: RingCalls,
+    fd: number,
+    address: ListenAddress,
+    accept: (stream: Stream) => void,
+  ) {
+    this.address = address
+    this.#ring = ring
+    this.#calls = calls
+    this.#fd = fd
+    this.#accept = accept
+    this.#peerAddress = calls.addressOf(this.#peer)
+    this.#peerLengthAddress = calls.addressOf(this.#peerLength)
+  }
+
+  open(): void {
+    this.#retry = null
+    this.#ring.start(this)
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= new Promise((resolve) => {
+      this.#onClosed = resolve
+      if (this.#retry === null) return this.#ring.start(new Cancel(this.#ring, this))
+      clearTimeout(this.#retry)
+      this.#shut()
+    })
+    return this.#closing
+  }
+
+  prepare(entry: Entry): void {
+    this.#peer.fill(0)
+    this.#peerLength[0] = this.#peer.length
+    const length = this.#peerLengthAddress
+    entry.set(Opcode.ACCEPT, this.#fd, this.#peerAddress, 0, length, SOCK_CLOEXEC)
+  }
+
+  completed(result: number): void {
+    if (this.#onClosed !== null) {
+      if (result >= 0) this.#calls.close(result)
+      return this.#shut()
+    }
+    if (result < 0) {
+      this.#retry = setTimeout(() => this.open(), RETRY_MS)
+      return
+    }
+    this.#ring.start(this)
+    const peer = readInetAddress(this.#peer)
+    this.#tune(result, peer)
+    this.#accept(new UringStream(this.#ring, this.#calls, result, this.#describe(peer)))
+  }
+
+  #tune(fd: number, peer: InetAddress | null): void {
+    const calls = this.#calls
+    if (peer === null) {
+      calls.setOption(fd, SOL_SOCKET, SO_SNDBUF, UNIX_SEND_BYTES)
+      return
+    }
+    calls.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1)
+    calls.setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
+    calls.setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_ALIVE_S)
+  }
+
+  #describe(peer: InetAddress | null): string {
+    const { address } = this
+    if (peer === null) return address.kind === 'unix' ? `unix:${address.path}` : 'unix'
+    const { host, port } = peer
+    return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+  }
+
+  #shut(): void {
+    this.#calls.close(this.#fd)
+    if (this.address.kind === 'unix') rmSync(this.address.path, { force: true })
+    this.#ring.returnToLoop()
+    this.#onClosed?.()
+  }
+}
+
+/** Stops what a user of the ring has under way; that one is told, we are not interested. */
+class Cancel implements RingUser {
+  readonly isPrompt = false
+  readonly #ring: Ring
+  readonly #user: RingUser
+
+  constructor(ring: Ring, user: RingUser) {
+    this.#ring = ring
+    this.#user = user
+  }
+
+  prepare(entry: Entry): void {
+    const [slot, generation] = this.#ring.nameOf(this.#user) ?? [-1, -1]
+    entry.set(Opcode.ASYNC_CANCEL, -1, generation * 4294967296 + slot, 0, 0, 0)
+  }
+
+  completed(): void {}
+}

@@ -1,0 +1,266 @@
+/**
+ * A connection on the ring. Receives straight into the handler's memory; a send is one operation,
+ * gathered if there are several pieces.
+ *
+ *   open ──▶ ended (peer) ──┐
+ *     └────▶ finished (us) ─┴─▶ destroyed ──▶ nothing under way ──▶ closed
+ *
+ * The descriptor is closed, and the handler told, only when the kernel holds none of our memory.
+ */
+import { getSystemErrorName } from 'node:util'
+import type { Stream, StreamHandler } from './io.ts'
+import type { Entry, Ring, RingUser } from './uring-ring.ts'
+import { Opcode, RECVSEND_POLL_FIRST } from './uring-abi.ts'
+import type { RingCalls } from './syscalls.ts'
+import { SendVector } from './uring-send-vector.ts'
+
+const MSG_WAITALL = 0x100
+const MSG_NOSIGNAL = 0x4000
+const SHUT_WR = 1
+const SHUT_RDWR = 2
+const EINTR = 4
+const EAGAIN = 11
+
+const NOTHING = new Uint8Array(0)
+const NO_PIECES: readonly Uint8Array[] = []
+
+export class UringStream implements Stream {
+  readonly remote: string
+  readonly #ring: Ring
+  readonly #calls: RingCalls
+  readonly #fd: number
+  readonly #receive: Receive
+  readonly #send: Send
+  #handler: StreamHandler | null = null
+  #error: Error | null = null
+  #isPaused = false
+  #hasEnded = false
+  #mustFinish = false
+  #hasFinished = false
+  #isDestroyed = false
+  #isShutDown = false
+  #isClosed = false
+  #isScheduled = false
+  /** Bytes that arrived after `pause`, in the memory lent for them. */
+  #held = 0
+  readonly #onSoon = (): void => {
+    this.#isScheduled = false
+    this.#advance()
+  }
+
+  /** @param fd a connected socket in blocking mode, given away */
+  constructor(ring: Ring, calls: RingCalls, fd: number, remote: string) {
+    this.remote = remote
+    this.#ring = ring
+    this.#calls = calls
+    this.#fd = fd
+    this.#receive = new Receive(this, fd, calls)
+    this.#send = new Send(this, fd, calls)
+  }
+
+  start(handler: StreamHandler): void {
+    this.#handler = handler
+    this.#schedule()
+  }
+
+  send(pieces: readonly Uint8Array[]): void {
+    this.#send.begin(pieces)
+    if (!this.#isDestroyed) this.#startSend()
+  }
+
+  pause(): void {
+    this.#isPaused = true
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    if (!this.#receive.isUnderWay) this.#schedule()
+  }
+
+  finish(): void {
+    this.#mustFinish = true
+    this.#schedule()
+  }
+
+  destroy(): void {
+    this.#isDestroyed = true
+    this.#schedule()
+  }
+
+  /** For `Receive`. */
+  received(result: number): void {
+    if (this.#isDestroyed) return this.#advance()
+    if (result > 0) {
+      if (this.#isPaused) this.#held = result
+      else this.#handler?.received(result)
+    } else if (result === 0) {
+      this.#hasEnded = true
+      this.#handler?.ended()
+    } else if (result !== -EINTR && result !== -EAGAIN) {
+      this.#fail(result, 'recv')
+    }
+    this.#advance()
+  }
+
+  /** For `Send`. */
+  sent(result: number): void {
+    const send = this.#send
+    if (this.#isDestroyed) return this.#advance()
+    if (result < 0 && result !== -EINTR && result !== -EAGAIN) {
+      this.#fail(result, 'send')
+      return this.#advance()
+    }
+    if (result > 0) send.advance(result)
+    if (!send.isDone) return this.#startSend()
+    send.end()
+    this.#handler?.sent()
+    if (this.#mustFinish || this.#isDestroyed) this.#advance()
+  }
+
+  #startSend(): void {
+    this.#send.isUnderWay = true
+    this.#ring.start(this.#send)
+  }
+
+  #fail(result: number, call: string): void {
+    const code = getSystemErrorName(result)
+    this.#error = Object.assign(new Error(`${call} ${code}`), {
+      code,
+      errno: result,
+      syscall: call,
+    })
+    this.#isDestroyed = true
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#isClosed) return
+    this.#isScheduled = true
+    this.#ring.soon(this.#onSoon)
+  }
+
+  /** Does what the state asks for. Never called from inside a call to the stream. */
+  #advance(): void {
+    const handler = this.#handler
+    if (this.#mustFinish && !this.#hasFinished && this.#send.isDone) {
+      this.#hasFinished = true
+      this.#calls.shutdown(this.#fd, SHUT_WR)
+    }
+    if (this.#hasEnded && this.#hasFinished) this.#isDestroyed = true
+    if (this.#isDestroyed) return this.#close()
+    if (handler === null || this.#isPaused || this.#hasEnded || this.#receive.isUnderWay) return
+    if (this.#held > 0) {
+      const bytes = this.#held
+      this.#held = 0
+      handler.received(bytes)
+      // What the handler did in the meantime counts.
+      return this.#advance()
+    }
+    this.#receive.begin(handler.receiveBuffer())
+    this.#ring.start(this.#receive)
+  }
+
+  #close(): void {
+    if (this.#isClosed) return
+    if (this.#receive.isUnderWay || this.#send.isUnderWay) {
+      // Makes the kernel give up both; their completions come back here.
+      if (!this.#isShutDown) this.#calls.shutdown(this.#fd, SHUT_RDWR)
+      this.#isShutDown = true
+      return
+    }
+    this.#isClosed = true
+    this.#calls.close(this.#fd)
+    this.#send.end()
+    this.#handler?.closed(this.#error)
+  }
+}
+
+class Receive implements RingUser {
+  readonly isPrompt = false
+  isUnderWay = false
+  readonly #stream: UringStream
+  readonly #fd: number
+  readonly #calls: RingCalls
+  #buffer: Uint8Array = NOTHING
+
+  constructor(stream: UringStream, fd: number, calls: RingCalls) {
+    this.#stream = stream
+    this.#fd = fd
+    this.#calls = calls
+  }
+
+  begin(buffer: Uint8Array): void {
+    this.isUnderWay = true
+    this.#buffer = buffer
+  }
+
+  prepare(entry: Entry): void {
+    const buffer = this.#buffer
+    const address = this.#calls.addresses.of(buffer)
+    entry.set(Opcode.RECV, this.#fd, address, buffer.length, 0, 0, RECVSEND_POLL_FIRST)
+  }
+
+  completed(result: number): void {
+    this.isUnderWay = false
+    this.#stream.received(result)
+  }
+}
+
+class Send implements RingUser {
+  readonly isPrompt = true
+  isUnderWay = false
+  readonly #stream: UringStream
+  readonly #fd: number
+  readonly #calls: RingCalls
+  /** Lent by the handler; those before `#index` have left, of that one `#offset` bytes. */
+  #pieces: readonly Uint8Array[] = NO_PIECES
+  #index = 0
+  #offset = 0
+  #vector: SendVector | null = null
+
+  constructor(stream: UringStream, fd: number, calls: RingCalls) {
+    this.#stream = stream
+    this.#fd = fd
+    this.#calls = calls
+  }
+
+  get isDone(): boolean {
+    return this.#index === this.#pieces.length
+  }
+
+  begin(pieces: readonly Uint8Array[]): void {
+    this.#pieces = pieces
+    this.#index = this.#offset = 0
+    this.advance(0)
+  }
+
+  end(): void {
+    this.#pieces = NO_PIECES
+    this.#index = this.#offset = 0
+  }
+
+  advance(bytes: number): void {
+    this.#offset += bytes
+    while (!this.isDone && this.#offset >= this.#pieces[this.#index].length) {
+      this.#offset -= this.#pieces[this.#index].length
+      this.#index++
+    }
+  }
+
+  prepare(entry: Entry): void {
+    const { addresses } = this.#calls
+    const flags = MSG_NOSIGNAL | MSG_WAITALL
+    if (this.#pieces.length - this.#index === 1) {
+      const piece = this.#pieces[this.#index]
+      const address = addresses.of(piece) + this.#offset
+      return entry.set(Opcode.SEND, this.#fd, address, piece.length - this.#offset, 0, flags)
+    }
+    this.#vector ??= new SendVector(this.#calls)
+    const message = this.#vector.fill(this.#pieces, this.#index, this.#offset)
+    entry.set(Opcode.SENDMSG, this.#fd, message, 1, 0, flags)
+  }
+
+  completed(result: number): void {
+    this.isUnderWay = false
+    this.#stream.sent(result)
+  }
+}
