@@ -36,11 +36,14 @@ function groupsOf(text: string): number[] {
     return `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`
   })
   const [head, tail] = plain.split('::')
-  const parse = (part: string | undefined): number[] =>
-    part === undefined || part === '' ? [] : part.split(':').map((group) => parseInt(group, 16))
-  const before = parse(head)
-  const after = parse(tail)
+  const before = parseGroups(head)
+  const after = parseGroups(tail)
   return [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after]
+}
+
+function parseGroups(text: string | undefined): number[] {
+  if (text === undefined || text === '') return []
+  return text.split(':').map((group) => parseInt(group, 16))
 }
 
 function scopeOf(zone: string): number {

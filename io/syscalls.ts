@@ -159,15 +159,8 @@ export class RingCalls {
   }
 
   /** io_uring_enter(2). @returns how many entries were taken */
-  enter(
-    ring: number,
-    submit: number,
-    wait: number,
-    flags: number,
-    argument: number,
-    bytes: number,
-  ): number {
-    const result = this.#enter(426, ring, submit, wait, flags, argument, bytes)
+  enter(ring: number, submit: number, flags: number): number {
+    const result = this.#enter(426, ring, submit, 0, flags, 0, 0)
     return result < 0 ? -this.#koffi.errno() : result
   }
 

@@ -32,32 +32,20 @@ export const Feature = {
   NODROP: 1 << 1,
   SUBMIT_STABLE: 1 << 2,
   FAST_POLL: 1 << 5,
-  EXT_ARG: 1 << 8,
 } as const
 
-export const Enter = {
-  GETEVENTS: 1 << 0,
-  EXT_ARG: 1 << 3,
-  REGISTERED_RING: 1 << 4,
-} as const
+export const Enter = { GETEVENTS: 1 << 0 } as const
 
-export const Register = {
-  EVENTFD: 4,
-  PROBE: 8,
-  RING_FDS: 20,
-} as const
+export const Register = { EVENTFD: 4, PROBE: 8 } as const
 
 /** Set by the kernel: there is work to do in io_uring_enter before its completions show. */
 export const SQ_TASKRUN = 1 << 2
 
+/** Set by the kernel: completions wait for room; io_uring_enter puts them into the ring. */
+export const SQ_CQ_OVERFLOW = 1 << 1
+
 /** Set by us: completions need not be signalled now. */
 export const CQ_EVENTFD_DISABLED = 1 << 0
-
-/** Flags of a completion. */
-export const Completed = {
-  /** More completions of the same entry follow. */
-  MORE: 1 << 1,
-} as const
 
 /** In the `ioprio` of RECV: there is nothing to receive yet, wait before trying. */
 export const RECVSEND_POLL_FIRST = 1

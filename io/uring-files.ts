@@ -10,7 +10,8 @@ import { NodeFiles } from './node-files.ts'
 import { Slowness } from './slowness.ts'
 import { Fallocate, type SystemCalls } from './syscalls.ts'
 import { FSYNC_DATASYNC, Opcode } from './uring-abi.ts'
-import type { Entry, Ring, RingUser } from './uring-ring.ts'
+import type { Entry, RingUser } from './uring-entry.ts'
+import type { Ring } from './uring-ring.ts'
 
 const EINTR = 4
 const EAGAIN = 11
@@ -106,7 +107,6 @@ export class UringFiles extends NodeFiles {
 
 /** A file operation on the ring; each keeps its own from one use to the next. */
 class FileUser implements RingUser {
-  readonly isPrompt = false
   readonly #operation: FileOperation
   readonly #ring: Ring
   readonly #calls: SystemCalls
@@ -149,7 +149,6 @@ class FileUser implements RingUser {
   }
 
   completed(result: number): void {
-    this.#ring.returnToLoop()
     if (result === -EINTR || result === -EAGAIN) return this.#ring.start(this)
     const operation = this.#operation
     const isTransfer = this.#opcode === Opcode.READ || this.#opcode === Opcode.WRITE

@@ -18,7 +18,8 @@ import {
 } from './socket-address.ts'
 import type { RingCalls } from './syscalls.ts'
 import { Opcode } from './uring-abi.ts'
-import type { Entry, Ring, RingUser } from './uring-ring.ts'
+import type { Entry, RingUser } from './uring-entry.ts'
+import type { Ring } from './uring-ring.ts'
 import { UringStream } from './uring-stream.ts'
 
 const SOCK_STREAM = 1
@@ -117,7 +118,6 @@ function addressOf(calls: RingCalls, fd: number, wanted: ListenAddress): ListenA
 
 class UringListener implements Listener, RingUser {
   readonly address: ListenAddress
-  readonly isPrompt = false
   readonly #ring: Ring
   readonly #calls: RingCalls
   readonly #fd: number
@@ -205,14 +205,12 @@ class UringListener implements Listener, RingUser {
   #shut(): void {
     this.#calls.close(this.#fd)
     if (this.address.kind === 'unix') rmSync(this.address.path, { force: true })
-    this.#ring.returnToLoop()
     this.#onClosed?.()
   }
 }
 
 /** Stops what a user of the ring has under way; that one is told, we are not interested. */
 class Cancel implements RingUser {
-  readonly isPrompt = false
   readonly #ring: Ring
   readonly #user: RingUser
 
@@ -222,8 +220,7 @@ class Cancel implements RingUser {
   }
 
   prepare(entry: Entry): void {
-    const [slot, generation] = this.#ring.nameOf(this.#user) ?? [-1, -1]
-    entry.set(Opcode.ASYNC_CANCEL, -1, generation * 4294967296 + slot, 0, 0, 0)
+    entry.set(Opcode.ASYNC_CANCEL, -1, this.#ring.nameOf(this.#user), 0, 0, 0)
   }
 
   completed(): void {}

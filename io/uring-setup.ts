@@ -77,8 +77,6 @@ export interface RingMemory {
   readonly cqTail: number
   readonly cqFlags: number
   readonly cqes: number
-  /** io_uring_enter takes a time limit. */
-  readonly hasTimeouts: boolean
   /** The file size can be set through the ring. */
   readonly hasTruncate: boolean
 }
@@ -160,7 +158,6 @@ function mapRing(calls: RingCalls, fd: number, eventFd: number, params: Int32Arr
     cqTail: params[Params.CQ_TAIL] / 4,
     cqFlags: params[Params.CQ_FLAGS] / 4,
     cqes,
-    hasTimeouts: (params[Params.FEATURES] & Feature.EXT_ARG) !== 0,
     hasTruncate: probe(calls, fd)(Opcode.FTRUNCATE),
   }
 }

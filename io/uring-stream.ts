@@ -9,7 +9,8 @@
  */
 import { getSystemErrorName } from 'node:util'
 import type { Stream, StreamHandler } from './io.ts'
-import type { Entry, Ring, RingUser } from './uring-ring.ts'
+import type { Entry, RingUser } from './uring-entry.ts'
+import type { Ring } from './uring-ring.ts'
 import { Opcode, RECVSEND_POLL_FIRST } from './uring-abi.ts'
 import type { RingCalls } from './syscalls.ts'
 import { SendVector } from './uring-send-vector.ts'
@@ -175,7 +176,6 @@ export class UringStream implements Stream {
 }
 
 class Receive implements RingUser {
-  readonly isPrompt = false
   isUnderWay = false
   readonly #stream: UringStream
   readonly #fd: number
@@ -206,7 +206,6 @@ class Receive implements RingUser {
 }
 
 class Send implements RingUser {
-  readonly isPrompt = true
   isUnderWay = false
   readonly #stream: UringStream
   readonly #fd: number
