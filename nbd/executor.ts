@@ -194,7 +194,7 @@ export class Executor implements RequestOwner {
     this.inFlight--
     this.inFlightBytes -= request.memoryBytes
     this.#resources.memory.bytes -= request.memoryBytes
-    if (request.isMutation && request.refusal === 0) this.isDirty = true
+    if (request.isMutation && request.hasBegun) this.isDirty = true
     if (request.command === Command.READ) this.#readReply.cancel(request)
     else request.slab?.release()
     if (request.silent) this.flushStatus = status

@@ -21,6 +21,8 @@ export interface ServerStatistics {
   readonly requestsInFlight: number
   /** Payload and reply memory in use. */
   readonly memoryBytes: number
+  /** Receive and reply buffers that are not in the pool. */
+  readonly slabsInUse: number
 }
 
 export class Server {
@@ -72,6 +74,7 @@ export class Server {
       connections: this.#connections.size,
       requestsInFlight: this.#resources.requests.taken,
       memoryBytes: this.#resources.memory.bytes,
+      slabsInUse: this.#resources.slabs.taken,
     }
   }
 
