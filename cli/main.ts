@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command line: one command each for what people do with a disk. Exit: 0, 1 failure, 2 usage. */
+/** The command line: a command for each thing people do with a disk. */
 import { Command, CommanderError } from 'commander'
 import { checkCommand } from './check-command.ts'
 import { createCommand } from './create-command.ts'

@@ -1,6 +1,5 @@
 /** `chunknbd serve`: offers disks over NBD until it is told to stop. */
 import { Command, CommanderError, Option } from 'commander'
-import type { Logger } from 'pino'
 import { CacheMode } from '../chunkstore/options.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
 import { createNodeIo } from '../io/node.ts'
@@ -8,7 +7,7 @@ import { Server } from '../nbd/server.ts'
 import { formatUri, type NbdUri } from '../nbd/uri.ts'
 import { listenArgument, sizeArgument } from './arguments.ts'
 import { Exports, type StackOptions } from './exports.ts'
-import { createLogger, LOG_LEVELS, type LogLevel } from './logger.ts'
+import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from './logger.ts'
 import { printLine } from './output.ts'
 import { inheritedSockets } from './systemd.ts'
 import { version } from './version.ts'
@@ -24,6 +23,9 @@ interface Options {
 
 const DEFAULT_ADDRESS: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 }
 const PAGE_CACHE_BYTES = 64 << 20
+
+/** One Ctrl+C under `npm start` arrives twice: from the terminal, and forwarded by npm. */
+const SAME_KEY_MS = 100
 
 const EXAMPLES = `
 The export is named after the file, without its extension; the first one is also the default
@@ -133,10 +135,13 @@ function logStart(io: Io, exports: Exports, log: Logger): void {
 /** @returns a promise that the first SIGTERM or SIGINT fulfils; a second one ends the process */
 function stopSignal(log: Logger): Promise<void> {
   return new Promise((resolve) => {
-    let stopping = false
+    let stoppingSince: number | null = null
     const onSignal = (signal: NodeJS.Signals, number: number): void => {
-      if (stopping) process.exit(128 + number)
-      stopping = true
+      if (stoppingSince !== null) {
+        if (signal === 'SIGINT' && performance.now() - stoppingSince < SAME_KEY_MS) return
+        process.exit(128 + number)
+      }
+      stoppingSince = performance.now()
       log.info({ signal }, 'stopping')
       resolve()
     }

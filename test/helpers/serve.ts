@@ -1,5 +1,5 @@
 /**
- * The real server as a process of its own, from the sources (no build needed), for one test.
+ * The real server as a process of its own, for one test.
  * Ready when it has printed its URIs; killed at the end of the test if it still runs.
  *
  *   const server = await serve(t, ['disk.chunkdisk'], { cwd: directory })
@@ -17,12 +17,11 @@ const START_LIMIT_MS = 30_000
 const STOP_LIMIT_MS = 30_000
 const REPOSITORY = join(import.meta.dirname, '../..')
 
-/** Node's arguments that run the command line from its sources. */
-export const COMMAND_LINE: readonly string[] = [
-  '--import',
-  import.meta.resolve('tsx'),
-  join(REPOSITORY, 'cli/main.ts'),
-]
+/** Node's arguments that run the command line: from its sources, or as built (`npm test`). */
+export const COMMAND_LINE: readonly string[] =
+  process.env.CHUNKNBD_BUILT === '1'
+    ? [join(REPOSITORY, 'dist/cli/main.js')]
+    : ['--import', import.meta.resolve('tsx'), join(REPOSITORY, 'cli/main.ts')]
 
 export interface ServeOptions {
   readonly cwd?: string
