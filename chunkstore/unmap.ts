@@ -146,6 +146,7 @@ function afterPunch(operation: Operation): Status {
   store.flusher.chunkModified(chunk)
   // Only when nobody else uses the file: a write under way may not have got there yet.
   const empty = result >= 0 && chunk.users === 1 && hasNothing(operation)
+  if (result < 0) chunk.forgetUnmapped()
   store.release(chunk)
   if (result < 0) return -result
   if (!empty) return DONE
@@ -173,8 +174,14 @@ function writeZeros(operation: Operation): Status {
   operation.length = operation.pieceLength
   operation.buffer = ZEROS
   operation.bufferOffset = 0
-  operation.step = afterChange
-  return store.files.write(operation) ? afterChange(operation) : PENDING
+  operation.step = afterZeros
+  return store.files.write(operation) ? afterZeros(operation) : PENDING
+}
+
+function afterZeros(operation: Operation): Status {
+  // What was to be zeroed beyond this step was already taken for unmapped.
+  if (operation.result < 0) operation.chunk?.forgetUnmapped()
+  return afterChange(operation)
 }
 
 /** Zeros that stay allocated, so that a later write cannot fail for lack of space. */
