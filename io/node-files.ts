@@ -15,7 +15,8 @@ import { ThreadSlot, ThreadQueue, errnoOf } from './node-threads.ts'
 const EAGAIN = 11
 const EINVAL = 22
 const EOPNOTSUPP = 95
-const O_TMPFILE = 0o20200000
+/** The flag of its own, and the one it needs, whose value differs among processors. */
+const O_TMPFILE = 0o20000000 | fs.constants.O_DIRECTORY
 const PAGE = 4096
 
 export class NodeFiles implements Files {
