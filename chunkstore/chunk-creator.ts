@@ -68,6 +68,7 @@ export class ChunkCreator {
     this.#pending++
     let errno = 0
     try {
+      await this.#store.openFiles.makeRoom()
       await work()
     } catch (error) {
       errno = errnoOf(error)

@@ -126,6 +126,9 @@ export class TestFiles implements Files {
   async rename(from: string, to: string): Promise<void> {
     await this.#call('rename', from, ` ${path.basename(to)}`)
     await this.#real.rename(from, to)
+    for (const [fd, name] of this.openNames) {
+      if (name === path.basename(from)) this.openNames.set(fd, path.basename(to))
+    }
   }
 
   async remove(file: string): Promise<void> {
