@@ -14,6 +14,7 @@
 import { DONE, PENDING, RequestFlag, type Status } from '../device/device.ts'
 import { Seek } from '../io/io.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
+import { endsBefore } from './file-end.ts'
 import { STEP_BYTES, WIDE_CHUNKS_MIN } from './limits.ts'
 import { Kind, RETRY } from './kind.ts'
 import type { Operation } from './operation.ts'
@@ -164,7 +165,8 @@ function hasNothing(operation: Operation): boolean {
   operation.position = 0
   files.seek(operation, Seek.DATA)
   operation.position = position
-  return operation.result === -ENXIO
+  const { chunkSize } = operation.store.geometry
+  return operation.result === -ENXIO && !endsBefore(operation, chunkSize)
 }
 
 /** A step at a time: the piece is cut to it, and the rest is another piece. */

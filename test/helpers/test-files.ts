@@ -35,6 +35,13 @@ export class TestFiles implements Files {
     this.#real = real
   }
 
+  /** Waits until a call that matches has been made. */
+  async made(pattern: RegExp): Promise<void> {
+    while (!this.log.some((call) => pattern.test(call))) {
+      await new Promise((go) => setImmediate(go))
+    }
+  }
+
   /** The calls since the last time; those that match only. */
   take(pattern = /./): string[] {
     return this.log.splice(0).filter((call) => pattern.test(call))
@@ -99,8 +106,9 @@ export class TestFiles implements Files {
   async close(fd: number): Promise<void> {
     const name = this.openNames.get(fd) ?? 'unknown'
     this.openNames.delete(fd)
+    const checked = this.#call('close', name)
     await this.#real.close(fd)
-    await this.#call('close', name)
+    await checked
   }
 
   async status(file: string): Promise<FileStatus> {
