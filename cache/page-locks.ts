@@ -30,7 +30,7 @@ export class PageLocks {
     this.#pageWaiters = Array.from({ length: slots }, () => null)
   }
 
-  /** @returns the slot of a page that is valid and owned by nobody, or -1. Good until the next call */
+  /** @returns the slot of a valid page that nobody owns, or -1. Good until the next call. */
   peek(page: number): number {
     const slot = this.table.find(page)
     if (slot < 0) return -1
