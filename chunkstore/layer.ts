@@ -3,6 +3,7 @@
  * the first is written, the others (its parents) are only read.
  */
 import fs from 'node:fs'
+import path from 'node:path'
 import { type Files, LockKind } from '../io/io.ts'
 import { Chunk, ChunkState } from './chunk.ts'
 import { type Descriptor, parseDescriptor } from './descriptor.ts'
@@ -49,10 +50,11 @@ export class Layer {
   /** @returns what each part holds; `chunks` is filled from it */
   async scan(files: Files): Promise<PartContents[]> {
     const contents: PartContents[] = []
+    const paths = new Map<number, string>()
     for (const part of this.parts) {
       const found = await part.scan(files, this.descriptor.geometry.chunkCount)
       contents.push(found)
-      for (const each of found.chunks) this.#add(part, each)
+      for (const each of found.chunks) this.#add(part, each, paths)
       part.chunkCount = found.chunks.length
       if (part.chunkCount > part.chunksMax) {
         const count = `${part.chunkCount} chunk files, its quota is ${part.chunksMax}`
@@ -62,12 +64,14 @@ export class Layer {
     return contents
   }
 
-  #add(part: Part, found: FoundChunk): void {
-    const twin = this.chunks.get(found.index)
+  #add(part: Part, found: FoundChunk, paths: Map<number, string>): void {
+    const twin = paths.get(found.index)
+    const file = path.join(part.directory, found.name)
     if (twin !== undefined) {
-      const both = `${twin.path} and ${part.chunkPath(found.index)}`
+      const both = `${twin} and ${file}`
       throw new DiskError('EPART', `chunk ${found.index} exists twice: ${both}; remove one`)
     }
+    paths.set(found.index, file)
     const state = stateOf(found, this.descriptor.geometry.chunkSize)
     this.chunks.set(found.index, new Chunk(found.index, part, state))
   }
