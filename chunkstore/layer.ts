@@ -110,7 +110,10 @@ export async function readDescriptor(files: Files, file: string): Promise<Descri
 }
 
 async function lockOne(files: Files, fd: number, name: string, kind: LockKind): Promise<void> {
-  if (await files.lock(fd, kind)) return
+  const locked = await files.lock(fd, kind).catch((error: Error) => {
+    throw new DiskError('EINUSE', `${name} cannot be locked: ${error.message}`)
+  })
+  if (locked) return
   const holder = (await files.lockHolder(fd)) || 'another process'
   const wanted = kind === LockKind.EXCLUSIVE ? 'writing' : 'reading'
   throw new DiskError('EINUSE', `${name} cannot be opened for ${wanted}: it is in use by ${holder}`)

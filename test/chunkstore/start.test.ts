@@ -3,7 +3,8 @@ import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import { DiskError } from '../../chunkstore/disk-error.ts'
 import type { DiskErrorCode } from '../../chunkstore/disk-error.ts'
-import { DiskFolder } from '../helpers/chunk-disk.ts'
+import { DiskFolder, nodeFiles } from '../helpers/chunk-disk.ts'
+import { TestFiles } from '../helpers/test-files.ts'
 
 const CHUNK = 65_536
 const READ_ONLY = { readOnly: true }
@@ -146,6 +147,15 @@ test('temporary files are removed by a writer and left by a reader', async (t) =
   t.deepEqual(fs.readdirSync(folder.path('p')).sort(), names.sort())
   t.deepEqual(fs.readdirSync(folder.path('q')), [])
   t.deepEqual(fs.readdirSync(folder.path('base')), ['.tmp-chunk3'])
+})
+
+test('a disk that cannot be locked is not opened', async (t) => {
+  const folder = new DiskFolder(t)
+  const file = folder.make('a')
+  const files = new TestFiles(nodeFiles())
+  files.fault = (call) => (call === 'lock a' ? 37 : 0)
+  const error = await t.throwsAsync(folder.open('a', {}, files), { code: 'EINUSE' })
+  t.true(error.message.startsWith(`${folder.path('a')} cannot be locked: ENOLCK`), file)
 })
 
 test("chunkdisk's lock file stops a writer, not a reader, and not in a parent", async (t) => {
