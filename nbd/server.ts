@@ -32,7 +32,7 @@ export class Server {
   readonly #log: Log
   readonly #listeners: Listener[] = []
   readonly #connections = new Set<Connection>()
-  #isStopping = false
+  #stopped: Promise<void> | null = null
   #onEmpty: () => void = () => {}
 
   constructor({ io, exports, log }: ServerSettings) {
@@ -54,8 +54,21 @@ export class Server {
    * Accepts nobody any more, answers what was received, closes all connections; those that do not
    * take their replies are cut off after a while. Resolves when nothing is with a device.
    */
-  async stop(): Promise<void> {
-    this.#isStopping = true
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stopAll()
+    return this.#stopped
+  }
+
+  statistics(): ServerStatistics {
+    return {
+      connections: this.#connections.size,
+      requestsInFlight: this.#resources.requests.taken,
+      memoryBytes: this.#resources.memory.bytes,
+      slabsInUse: this.#resources.slabs.taken,
+    }
+  }
+
+  async #stopAll(): Promise<void> {
     const listeners = this.#listeners.splice(0)
     const closed = Promise.all(listeners.map((listener) => listener.close()))
     const empty = new Promise<void>((resolve) => (this.#onEmpty = resolve))
@@ -69,17 +82,8 @@ export class Server {
     clearTimeout(timer)
   }
 
-  statistics(): ServerStatistics {
-    return {
-      connections: this.#connections.size,
-      requestsInFlight: this.#resources.requests.taken,
-      memoryBytes: this.#resources.memory.bytes,
-      slabsInUse: this.#resources.slabs.taken,
-    }
-  }
-
   #accept(stream: Stream): void {
-    if (this.#isStopping) return stream.destroy()
+    if (this.#stopped !== null) return stream.destroy()
     this.#connections.add(new Connection(stream, this.#settings))
   }
 

@@ -99,7 +99,7 @@ test('a write that has not begun is dropped when its connection is lost', async 
   t.false(device.history.includes('write 5+10'))
 })
 
-test('a write that has begun finishes before a later one, even if its connection is lost', async (t) => {
+test('a write that has begun precedes a later one, even if its connection is lost', async (t) => {
   const device = new ManualDevice(SIZE)
   const session = await MemorySession.start(device)
   const first = await session.connect(SIZE)

@@ -120,7 +120,7 @@ test('DF and simple replies have the zeros in the data', async (t) => {
   }
 })
 
-test('more extents than fit in the list: the slice is read again with the zeros filled in', async (t) => {
+test('more extents than fit: the slice is read again with the zeros filled in', async (t) => {
   const device = new ExtentDevice(SIZE)
   for (let at = 0; at < SIZE; at += 1024) device.layout.push([512, ExtentFlag.DATA], [512, HOLE])
   const session = await MemorySession.start(device)
