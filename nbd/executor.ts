@@ -144,6 +144,7 @@ export class Executor implements RequestOwner {
     const left = request.wireLength - request.done
     request.offset = request.wireOffset + request.done
     request.length = left
+    request.flags = 0
     switch (request.command) {
       case Command.READ:
         request.length = Math.min(left, DATA_SLICE_BYTES)

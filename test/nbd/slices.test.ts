@@ -147,6 +147,21 @@ test('FUA of one slice is the device\u2019s, of several it is one flush at the e
   t.is(client.answers[1].errorOffset, GIB)
 })
 
+test('flags are not passed on to requests that have none', async (t) => {
+  const device = new ManualDevice(MIB)
+  const session = await MemorySession.start(device)
+  const client = await session.connect(MIB)
+  client.write(0, Buffer.alloc(1), Flag.FUA)
+  await session.settle()
+  device.completeAll()
+  await session.settle()
+  client.read(0, 1, Flag.FUA)
+  await session.settle()
+  t.is(device.pending[0].flags, 0)
+  device.completeAll()
+  await session.until(() => client.outstanding === 0)
+})
+
 test('the flags of WRITE_ZEROES reach the device in every slice', async (t) => {
   const device = new ManualDevice(8 * GIB)
   const session = await MemorySession.start(device)
