@@ -68,6 +68,14 @@ export class PageLocks {
     return slot
   }
 
+  /** For an absent page whose bytes are at hand. @returns its slot, valid and owned by nobody */
+  insertValid(page: number): number {
+    if (this.#lockedCount === this.table.slots || this.table.find(page) >= 0) return ABSENT
+    const slot = this.table.insert(page)
+    this.table.state[slot] |= PageState.VALID
+    return slot
+  }
+
   /** The owner gives the page back; a page that is not valid, or doomed, is not kept. */
   free(slot: number): void {
     const state = this.table.state
