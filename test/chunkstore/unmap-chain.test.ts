@@ -8,7 +8,7 @@ import { TestFiles } from '../helpers/test-files.ts'
 
 const CHUNK = 65_536
 const PAGE = 4096
-const MUTATIONS = /^(write|truncate|punchHole|open|rename|remove)/
+const MUTATIONS = /^(write|truncate|punchHole|create|rename|remove)/
 
 const filled = (length: number, value = 7): Uint8Array => new Uint8Array(length).fill(value)
 
@@ -32,7 +32,7 @@ async function open(t: ExecutionContext) {
 test("a whole chunk of the parent's is hidden by an empty file, without a copy", async (t) => {
   const { folder, files, client } = await open(t)
   await client.trim(CHUNK, CHUNK)
-  t.deepEqual(files.take(MUTATIONS), ['open chunk1'])
+  t.deepEqual(files.take(MUTATIONS), ['create chunk1'])
   t.deepEqual(folder.list('child'), ['chunk1 0'])
   sameBytes(t, await client.read(0, 2 * CHUNK), filled(2 * CHUNK).fill(0, CHUNK))
 })

@@ -6,6 +6,7 @@
  *   hold     makes calls wait until the test releases them
  *   late     data operations are carried out and completed some turns later, in random order
  */
+import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import type { DirectoryAbilities, FileStatus, Files, LockKind, SeekKind } from '../../io/io.ts'
@@ -14,6 +15,7 @@ import type { Random } from './random.ts'
 
 type Start = (operation: FileOperation) => boolean
 
+const { O_CREAT } = fs.constants
 const TURNS_LATE_MAX = 4
 const NO_ERROR = (): number => 0
 
@@ -96,7 +98,7 @@ export class TestFiles implements Files {
   }
 
   async open(file: string, flags: number, mode?: number): Promise<number> {
-    await this.#call('open', file)
+    await this.#call((flags & O_CREAT) === 0 ? 'open' : 'create', file)
     const fd = await this.#real.open(file, flags, mode)
     this.openNames.set(fd, path.basename(file))
     return fd
