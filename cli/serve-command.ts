@@ -1,11 +1,11 @@
 /** `chunknbd serve`: offers disks over NBD until it is told to stop. */
-import { Command, CommanderError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import { CacheMode } from '../chunkstore/options.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
 import { createNodeIo } from '../io/node.ts'
 import { Server } from '../nbd/server.ts'
 import { formatUri, type NbdUri } from '../nbd/uri.ts'
-import { listenArgument, sizeArgument } from './arguments.ts'
+import { blocksArgument, listenArgument, pageCacheArgument } from './arguments.ts'
 import { Exports, type StackOptions } from './exports.ts'
 import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from './logger.ts'
 import { printLine } from './output.ts'
@@ -13,7 +13,7 @@ import { inheritedSockets } from './systemd.ts'
 import { version } from './version.ts'
 
 interface Options {
-  readonly listen: readonly NbdUri[]
+  readonly listen?: readonly NbdUri[]
   readonly memory?: number
   readonly readOnly?: boolean
   readonly cache: CacheMode
@@ -48,8 +48,8 @@ export function serveCommand(): Command {
   return new Command('serve')
     .description('Serve disks over NBD.')
     .argument('[FILE...]', 'descriptors of the disks')
-    .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument, [])
-    .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', sizeArgument)
+    .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument)
+    .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', blocksArgument)
     .option('--read-only', 'refuse writes; other readers may share the disks')
     .addOption(
       new Option('--cache <MODE>', 'when a write is durable')
@@ -58,7 +58,7 @@ export function serveCommand(): Command {
     )
     .addOption(
       new Option('--page-cache <SIZE>', 'memory for pages of each disk; 0 keeps none')
-        .argParser(sizeArgument)
+        .argParser(pageCacheArgument)
         .default(PAGE_CACHE_BYTES, '64M'),
     )
     .addOption(new Option('--log-level <L>', 'least level').choices(LOG_LEVELS).default('info'))
@@ -68,10 +68,7 @@ export function serveCommand(): Command {
 
 async function serve(files: readonly string[], options: Options, command: Command): Promise<void> {
   if (files.length === 0 && options.memory === undefined) {
-    command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE', { exitCode: 2 })
-  }
-  if (options.memory !== undefined && (options.memory === 0 || options.memory % 4096 !== 0)) {
-    throw new CommanderError(2, 'memory', 'error: --memory must be a multiple of 4K above 0')
+    command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE')
   }
   const log = createLogger(options.logLevel)
   const io = createNodeIo()
@@ -113,7 +110,7 @@ async function openAll(
 async function listenAll(server: Server, exports: Exports, options: Options): Promise<void> {
   const inherited = inheritedSockets(process.env)
   const wanted: ListenAddress[] = inherited.map((fd) => ({ kind: 'fd', fd }))
-  for (const uri of options.listen) wanted.push(uri.address)
+  for (const uri of options.listen ?? []) wanted.push(uri.address)
   if (wanted.length === 0) wanted.push(DEFAULT_ADDRESS)
   const lines: string[] = []
   for (const each of wanted) {
