@@ -81,12 +81,12 @@ export class Layer {
     return this.parts.find((part) => part.chunkCount < part.chunksMax) ?? null
   }
 
+  /** Nothing was written through these descriptors, so it says nothing if one fails to close. */
   async close(files: Files): Promise<void> {
-    for (const part of this.parts) await part.close(files)
-    if (this.#fd < 0) return
-    const fd = this.#fd
+    const closing = this.parts.map((part) => part.close(files))
+    if (this.#fd >= 0) closing.push(files.close(this.#fd))
     this.#fd = -1
-    await files.close(fd)
+    await Promise.allSettled(closing)
   }
 }
 

@@ -108,9 +108,8 @@ export class TestFiles implements Files {
   async close(fd: number): Promise<void> {
     const name = this.openNames.get(fd) ?? 'unknown'
     this.openNames.delete(fd)
-    const checked = this.#call('close', name)
-    await this.#real.close(fd)
-    await checked
+    const [, called] = await Promise.allSettled([this.#real.close(fd), this.#call('close', name)])
+    if (called.status === 'rejected') throw called.reason
   }
 
   async status(file: string): Promise<FileStatus> {
