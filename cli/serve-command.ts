@@ -9,7 +9,7 @@ import { blocksArgument, listenArgument, pageCacheArgument } from './arguments.t
 import { Exports, type StackOptions } from './exports.ts'
 import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from './logger.ts'
 import { printLine } from './output.ts'
-import { inheritedSockets } from './systemd.ts'
+import { inheritedSockets, unixSocketPath } from './systemd.ts'
 import { version } from './version.ts'
 
 interface Options {
@@ -78,7 +78,7 @@ async function serve(files: readonly string[], options: Options, command: Comman
     await openAll(exports, io, files, options, log)
     const server = new Server({ io, exports, log })
     try {
-      await listenAll(server, exports, options)
+      for (const line of await listenAll(server, exports, options, log)) printLine(line)
       logStart(io, exports, log)
       await stop
     } finally {
@@ -107,18 +107,30 @@ async function openAll(
   if (options.memory !== undefined) exports.addMemory(options.memory)
 }
 
-async function listenAll(server: Server, exports: Exports, options: Options): Promise<void> {
+/** @returns the URI of each export at each address */
+async function listenAll(
+  server: Server,
+  exports: Exports,
+  options: Options,
+  log: Logger,
+): Promise<string[]> {
   const inherited = inheritedSockets(process.env)
   const wanted: ListenAddress[] = inherited.map((fd) => ({ kind: 'fd', fd }))
   for (const uri of options.listen ?? []) wanted.push(uri.address)
   if (wanted.length === 0) wanted.push(DEFAULT_ADDRESS)
   const lines: string[] = []
   for (const each of wanted) {
-    const address = await server.listen(each)
-    if (address.kind === 'fd') continue
-    for (const { name } of exports.list()) lines.push(formatUri(address, name))
+    const address = withPath(await server.listen(each))
+    if (address.kind === 'fd') log.warn({ fd: address.fd }, 'no URI names this inherited socket')
+    else for (const { name } of exports.list()) lines.push(formatUri(address, name))
   }
-  for (const line of lines) printLine(line)
+  return lines
+}
+
+/** Node does not know where an inherited unix socket is bound. */
+function withPath(address: ListenAddress): ListenAddress {
+  const path = address.kind === 'fd' ? unixSocketPath(address.fd) : null
+  return path === null ? address : { kind: 'unix', path }
 }
 
 function logStart(io: Io, exports: Exports, log: Logger): void {

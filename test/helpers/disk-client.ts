@@ -13,7 +13,7 @@ export class DiskClient {
     const socket = /[?&]socket=([^&]*)/.exec(uri)?.[1]
     const target: Target =
       socket === undefined
-        ? { host: url.hostname, port: Number(url.port) }
+        ? { host: url.hostname.replaceAll(/[[\]]/g, ''), port: Number(url.port) }
         : { path: decodeURIComponent(socket) }
     const raw = await RawClient.connect(target)
     const exportName = decodeURIComponent(/^[^?]*:\/\/[^/]*\/([^?]*)/.exec(uri)?.[1] ?? '')
