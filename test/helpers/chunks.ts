@@ -3,6 +3,9 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
+import { createDisk } from '../../chunkstore/create.ts'
+import { parseSize } from '../../chunkstore/size.ts'
+import { createNodeIo } from '../../io/node.ts'
 import { COMMAND_LINE } from './serve.ts'
 import { attempt, run, type RunResult } from './tools.ts'
 
@@ -18,6 +21,24 @@ export function tryChunknbd(
   cwd: string,
 ): Promise<RunResult> {
   return attempt(t, process.execPath, [...COMMAND_LINE, ...args], { cwd })
+}
+
+export interface NewDisk {
+  readonly size?: string
+  readonly chunkSize?: string
+  /** Path of a descriptor. */
+  readonly parent?: string
+}
+
+/** As `chunknbd create` makes it, without a process. @param file path of the new descriptor */
+export async function makeDisk(file: string, { size, chunkSize, parent }: NewDisk): Promise<void> {
+  await createDisk(createNodeIo().files, {
+    file,
+    diskSize: parseSize(size ?? ''),
+    chunkSize: parseSize(chunkSize ?? ''),
+    parts: [],
+    parent: parent ?? null,
+  })
 }
 
 /** Bytes of storage that the files of a directory take. */
