@@ -144,13 +144,14 @@ function logStart(io: Io, exports: Exports, log: Logger): void {
 /** @returns a promise that the first SIGTERM or SIGINT fulfils; a second one ends the process */
 function stopSignal(log: Logger): Promise<void> {
   return new Promise((resolve) => {
-    let stoppingSince: number | null = null
+    let first: { readonly signal: NodeJS.Signals; readonly time: number } | null = null
     const onSignal = (signal: NodeJS.Signals, number: number): void => {
-      if (stoppingSince !== null) {
-        if (signal === 'SIGINT' && performance.now() - stoppingSince < SAME_KEY_MS) return
+      if (first !== null) {
+        const isEcho = signal === 'SIGINT' && signal === first.signal
+        if (isEcho && performance.now() - first.time < SAME_KEY_MS) return
         process.exit(128 + number)
       }
-      stoppingSince = performance.now()
+      first = { signal, time: performance.now() }
       log.info({ signal }, 'stopping')
       resolve()
     }
