@@ -15,9 +15,10 @@ import { DONE, PENDING, RequestFlag } from '../device/device.ts'
 import type { Device, Features, Request, Status } from '../device/device.ts'
 import { ExtentFlag } from '../device/extents.ts'
 import type { ExtentList } from '../device/extents.ts'
+import { Admission } from './admission.ts'
 import { CacheOperation } from './cache-operation.ts'
 import { Command, IDLE_REQUEST } from './command.ts'
-import { CACHED_READ_BYTES_MAX, PAGE_SIZE } from './limits.ts'
+import { CACHED_READ_BYTES_MAX, KEPT_READ_BYTES_MAX, PAGE_SIZE } from './limits.ts'
 import { LinkedQueue } from './linked-queue.ts'
 import type { OperationContext } from './operation-context.ts'
 import { PageArena } from './page-arena.ts'
@@ -53,6 +54,8 @@ export class CachedDevice implements Device, OperationContext {
   readonly locks: PageLocks
   hits = 0
   misses = 0
+  /** Null: nothing is kept. */
+  readonly #admission: Admission | null
   /** Operations that can go on. */
   readonly #ready = new LinkedQueue<CacheOperation>()
   /** An operation is being run; what becomes ready waits, so nothing recurses. */
@@ -72,6 +75,7 @@ export class CachedDevice implements Device, OperationContext {
     this.features = lower.features
     this.arena = new PageArena(options.arena)
     this.locks = new PageLocks(this.arena.slots, options.retain)
+    this.#admission = options.retain ? new Admission(this.arena.slots) : null
   }
 
   get statistics(): CacheStatistics {
@@ -81,9 +85,26 @@ export class CachedDevice implements Device, OperationContext {
   read(request: Request): Status {
     if (!isAligned(request)) return this.#start(request, Command.READ)
     const { offset, length, buffer, bufferOffset } = request
-    if (!this.readCached(offset, length, buffer, bufferOffset)) return this.lower.read(request)
-    request.extents?.append(length, ExtentFlag.DATA)
-    return DONE
+    if (this.readCached(offset, length, buffer, bufferOffset)) {
+      request.extents?.append(length, ExtentFlag.DATA)
+      return DONE
+    }
+    const status = this.lower.read(request)
+    // One that had to wait is not kept: the caller has it already when it completes.
+    if (status === DONE && length <= KEPT_READ_BYTES_MAX) this.#keep(request)
+    return status
+  }
+
+  /** Pages that were asked for before go into the cache. */
+  #keep({ offset, length, buffer, bufferOffset, extents }: Request): void {
+    const { arena, locks } = this
+    if (this.#admission === null || (extents !== null && !isAllData(extents))) return
+    for (let at = 0; at < length; at += PAGE_SIZE) {
+      const page = (offset + at) / PAGE_SIZE
+      if (!this.#admission.isWanted(page)) continue
+      const slot = locks.insertValid(page)
+      if (slot >= 0) arena.copyIn(slot, 0, PAGE_SIZE, buffer, bufferOffset + at)
+    }
   }
 
   write(request: Request): Status {
@@ -228,4 +249,9 @@ function isAligned(request: Request): boolean {
 function refuse(request: Request, errno: number): Status {
   request.errorOffset = request.offset
   return errno
+}
+
+/** The list tells of this one read, and of no hole whose bytes are unwritten. */
+function isAllData(extents: ExtentList): boolean {
+  return extents.count === 1 && extents.flagsAt(0) === ExtentFlag.DATA
 }

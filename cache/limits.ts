@@ -13,6 +13,9 @@ export const PAGES_MAX = 2 ** 26
 /** An aligned read up to this size is looked up in the cache, a larger one never. */
 export const CACHED_READ_BYTES_MAX = 64 * 1024
 
+/** Pages of an aligned read up to this size are kept if they are asked for again. */
+export const KEPT_READ_BYTES_MAX = 16 * 1024
+
 /** Extents fetched at once for a block status that must be clipped. */
 export const CLIPPED_EXTENTS_MAX = 128
 

@@ -30,7 +30,7 @@ export class PageLocks {
     this.#pageWaiters = Array.from({ length: slots }, () => null)
   }
 
-  /** @returns the slot of a page that is valid and owned by nobody, or -1. Good until the next call */
+  /** @returns the slot of a valid page that nobody owns, or -1. Good until the next call. */
   peek(page: number): number {
     const slot = this.table.find(page)
     if (slot < 0) return -1
@@ -65,6 +65,14 @@ export class PageLocks {
     const slot = this.table.insert(page)
     this.table.state[slot] |= PageState.LOCKED
     this.#lockedCount++
+    return slot
+  }
+
+  /** For an absent page whose bytes are at hand. @returns its slot, valid and owned by nobody */
+  insertValid(page: number): number {
+    if (this.#lockedCount === this.table.slots || this.table.find(page) >= 0) return ABSENT
+    const slot = this.table.insert(page)
+    this.table.state[slot] |= PageState.VALID
     return slot
   }
 

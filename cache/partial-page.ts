@@ -137,7 +137,7 @@ export class PartialPage extends PageWaiter implements Request {
     const { arena } = this.#context
     const from = this.#position % PAGE_SIZE
     const changes = !arena.isZero(this.slot, from, this.#length)
-    if (changes) arena.clear(this.slot, from, this.#length)
+    arena.clear(this.slot, from, this.#length)
     const zeroPage = arena.isZero(this.slot, 0, PAGE_SIZE)
     // What reads as zeros already may still have to become durable, or allocated, or given back.
     const mustStore = (this.#parent.flags & (RequestFlag.FUA | RequestFlag.NO_HOLE)) !== 0

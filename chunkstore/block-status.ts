@@ -6,10 +6,12 @@ import { DONE, PENDING, type Status } from '../device/device.ts'
 import { ExtentFlag, type ExtentList } from '../device/extents.ts'
 import { Seek } from '../io/io.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
+import { endsBefore } from './file-end.ts'
 import { CHUNKS_PER_CALL_MAX, SEEKS_PER_CALL_MAX } from './limits.ts'
 import type { Operation } from './operation.ts'
 
 const EIO = 5
+const ENXIO = 6
 const HOLE = ExtentFlag.HOLE | ExtentFlag.ZERO
 
 export function statusPiece(operation: Operation): Status {
@@ -22,11 +24,11 @@ export function statusPiece(operation: Operation): Status {
     else if (operation.budget >= SEEKS_PER_CALL_MAX) operation.end = operation.at
     return DONE
   }
-  if (chunk.state === ChunkState.DAMAGED) return EIO
+  if (chunk.state === ChunkState.DAMAGED) return fail(operation, extents)
   if (!store.use(chunk, operation)) return PENDING
-  searchFile(operation, chunk, extents)
+  const status = searchFile(operation, chunk, extents)
   store.release(chunk)
-  return DONE
+  return status
 }
 
 /** What is in the list is the answer. */
@@ -35,7 +37,14 @@ function stop(operation: Operation): void {
   operation.end = operation.at
 }
 
-function searchFile(operation: Operation, chunk: Chunk, extents: ExtentList): void {
+/** A client that asks on gets the error then. */
+function fail(operation: Operation, extents: ExtentList): Status {
+  if (extents.count === 0) return EIO
+  stop(operation)
+  return DONE
+}
+
+function searchFile(operation: Operation, chunk: Chunk, extents: ExtentList): Status {
   const { files } = operation.store
   const end = operation.position + operation.pieceLength
   operation.fd = chunk.fd
@@ -43,13 +52,29 @@ function searchFile(operation: Operation, chunk: Chunk, extents: ExtentList): vo
   for (let at = operation.position; at < end;) {
     operation.position = at
     files.seek(operation, kind === ExtentFlag.DATA ? Seek.HOLE : Seek.DATA)
+    if (operation.result === -ENXIO && isShort(operation, kind, end)) {
+      return fail(operation, extents)
+    }
     // No more data (ENXIO), or a file system that cannot tell: then everything is data.
     const found = operation.result < 0 ? end : Math.min(operation.result, end)
     if (!extents.append(found - at, kind) || ++operation.budget >= SEEKS_PER_CALL_MAX) {
       stop(operation)
-      return
+      return DONE
     }
     kind = kind === ExtentFlag.DATA ? HOLE : ExtentFlag.DATA
     at = found
   }
+  return DONE
+}
+
+/** Even a file without holes has one at its end, unless the search began behind that. */
+function isShort(operation: Operation, kind: number, end: number): boolean {
+  if (kind === ExtentFlag.DATA || endsBefore(operation, end)) {
+    const { store, index } = operation
+    const file = store.find(index)?.path
+    store.options.log.error({ file }, 'chunk file is shorter than its chunk')
+    return true
+  }
+  operation.result = -ENXIO
+  return false
 }

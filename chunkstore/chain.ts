@@ -29,10 +29,11 @@ export async function openChain(files: Files, file: string, mode: ChainMode): Pr
     for (let next: string | null = file; next !== null;) {
       const layer: Layer = await openNext(files, next, layers)
       layers.push(layer)
+      // Before its locks: a directory that is locked already would seem to be somebody else's.
+      checkPartsDiffer(layers)
       await lockLayer(files, layer, layers.length === 1, mode)
       next = layer.descriptor.parent
     }
-    checkPartsDiffer(layers)
     return layers
   } catch (error) {
     await closeChain(files, layers)

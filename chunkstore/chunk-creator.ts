@@ -68,6 +68,7 @@ export class ChunkCreator {
     this.#pending++
     let errno = 0
     try {
+      await this.#store.openFiles.makeRoom()
       await work()
     } catch (error) {
       errno = errnoOf(error)
@@ -105,8 +106,9 @@ export class ChunkCreator {
     try {
       await this.#resize(fd)
     } catch (error) {
-      await files.close(fd)
-      await files.remove(chunk.path)
+      await files.close(fd).catch(() => {})
+      // If it has to stay it is an empty chunk, which reads the same as none.
+      await files.remove(chunk.path).catch(() => (chunk.state = ChunkState.EMPTY))
       throw error
     }
     this.#appeared(chunk, ChunkState.FULL, fd)
@@ -124,7 +126,7 @@ export class ChunkCreator {
       orThrow(await sync.run((each) => files.sync(each)), 'sync')
       await files.rename(temporary, chunk.path)
     } catch (error) {
-      await files.close(fd)
+      await files.close(fd).catch(() => {})
       await files.remove(temporary).catch(() => {})
       throw error
     }

@@ -24,6 +24,8 @@ export async function copyChunk(store: Store, source: Chunk, fd: number): Promis
       await copyRange(store, operation, source, fd, start, end)
       at = end
     }
+    // Where it was cut short meanwhile, a hole was seen instead of data.
+    if ((await store.files.statusOf(source.fd)).size !== size) throw damaged(source)
   } finally {
     source.pins--
   }

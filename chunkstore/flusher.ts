@@ -122,15 +122,28 @@ export class Flusher {
     if (this.#store.options.cacheMode === CacheMode.UNSAFE) return true
     const chunks: Chunk[] = []
     const parts = new Set<Part>()
-    for (let index = first; index <= last; index++) {
-      const chunk = this.#store.top.chunks.get(index)
-      if (chunk === undefined) continue
+    for (const chunk of this.#chunksBetween(first, last)) {
       if (chunk.modified > chunk.synced) chunks.push(chunk)
       if (chunk.part.modified > chunk.part.synced) parts.add(chunk.part)
     }
     if (chunks.length === 0 && parts.size === 0) return true
     void this.#syncThese(chunks, parts, waiter)
     return false
+  }
+
+  /** Walks what is fewer: the range, or the chunks there are. */
+  *#chunksBetween(first: number, last: number): Generator<Chunk> {
+    const { chunks } = this.#store.top
+    if (last - first < chunks.size) {
+      for (let index = first; index <= last; index++) {
+        const chunk = chunks.get(index)
+        if (chunk !== undefined) yield chunk
+      }
+      return
+    }
+    for (const chunk of chunks.values()) {
+      if (chunk.index >= first && chunk.index <= last) yield chunk
+    }
   }
 
   async #syncThese(chunks: Chunk[], parts: Set<Part>, waiter: FlushWaiter): Promise<void> {

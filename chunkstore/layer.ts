@@ -3,6 +3,7 @@
  * the first is written, the others (its parents) are only read.
  */
 import fs from 'node:fs'
+import path from 'node:path'
 import { type Files, LockKind } from '../io/io.ts'
 import { Chunk, ChunkState } from './chunk.ts'
 import { type Descriptor, parseDescriptor } from './descriptor.ts'
@@ -49,10 +50,11 @@ export class Layer {
   /** @returns what each part holds; `chunks` is filled from it */
   async scan(files: Files): Promise<PartContents[]> {
     const contents: PartContents[] = []
+    const paths = new Map<number, string>()
     for (const part of this.parts) {
       const found = await part.scan(files, this.descriptor.geometry.chunkCount)
       contents.push(found)
-      for (const each of found.chunks) this.#add(part, each)
+      for (const each of found.chunks) this.#add(part, each, paths)
       part.chunkCount = found.chunks.length
       if (part.chunkCount > part.chunksMax) {
         const count = `${part.chunkCount} chunk files, its quota is ${part.chunksMax}`
@@ -62,12 +64,14 @@ export class Layer {
     return contents
   }
 
-  #add(part: Part, found: FoundChunk): void {
-    const twin = this.chunks.get(found.index)
+  #add(part: Part, found: FoundChunk, paths: Map<number, string>): void {
+    const twin = paths.get(found.index)
+    const file = path.join(part.directory, found.name)
     if (twin !== undefined) {
-      const both = `${twin.path} and ${part.chunkPath(found.index)}`
+      const both = `${twin} and ${file}`
       throw new DiskError('EPART', `chunk ${found.index} exists twice: ${both}; remove one`)
     }
+    paths.set(found.index, file)
     const state = stateOf(found, this.descriptor.geometry.chunkSize)
     this.chunks.set(found.index, new Chunk(found.index, part, state))
   }
@@ -77,12 +81,12 @@ export class Layer {
     return this.parts.find((part) => part.chunkCount < part.chunksMax) ?? null
   }
 
+  /** Nothing was written through these descriptors, so it says nothing if one fails to close. */
   async close(files: Files): Promise<void> {
-    for (const part of this.parts) await part.close(files)
-    if (this.#fd < 0) return
-    const fd = this.#fd
+    const closing = this.parts.map((part) => part.close(files))
+    if (this.#fd >= 0) closing.push(files.close(this.#fd))
     this.#fd = -1
-    await files.close(fd)
+    await Promise.allSettled(closing)
   }
 }
 
@@ -106,7 +110,10 @@ export async function readDescriptor(files: Files, file: string): Promise<Descri
 }
 
 async function lockOne(files: Files, fd: number, name: string, kind: LockKind): Promise<void> {
-  if (await files.lock(fd, kind)) return
+  const locked = await files.lock(fd, kind).catch((error: Error) => {
+    throw new DiskError('EINUSE', `${name} cannot be locked: ${error.message}`)
+  })
+  if (locked) return
   const holder = (await files.lockHolder(fd)) || 'another process'
   const wanted = kind === LockKind.EXCLUSIVE ? 'writing' : 'reading'
   throw new DiskError('EINUSE', `${name} cannot be opened for ${wanted}: it is in use by ${holder}`)

@@ -47,18 +47,21 @@ export class OpenFiles {
   }
 
   async #tryOpen(chunk: Chunk): Promise<number> {
-    await this.#makeRoom()
+    await this.makeRoom()
     const { files, geometry, options } = this.#store
     const fd = await files.open(chunk.path, chunk.part.writable ? O_RDWR : O_RDONLY)
-    const { size } = await files.statusOf(fd)
-    const expected = chunk.state === ChunkState.EMPTY ? 0 : geometry.chunkSize
-    if (size !== expected) {
-      await files.close(fd)
+    try {
+      const { size } = await files.statusOf(fd)
+      const expected = chunk.state === ChunkState.EMPTY ? 0 : geometry.chunkSize
+      if (size === expected) {
+        this.adopt(chunk, fd)
+        return 0
+      }
       options.log.error({ file: chunk.path, size, expected }, 'chunk file has the wrong size')
-      return EIO
+    } finally {
+      if (chunk.fd !== fd) await files.close(fd)
     }
-    this.adopt(chunk, fd)
-    return 0
+    return EIO
   }
 
   /** Takes over a descriptor that was opened elsewhere. */
@@ -68,15 +71,21 @@ export class OpenFiles {
     this.#open.push(chunk)
   }
 
-  async #makeRoom(): Promise<void> {
-    if (this.#open.length < this.#store.options.openFilesMax) return
-    let victim = this.#findIdle(true)
-    if (victim === null && this.#findIdle(false) !== null) {
-      await this.#store.flusher.flushAll()
-      victim = this.#findIdle(true)
+  /** To be awaited before a file is opened and adopted. Several at once may exceed the bound. */
+  async makeRoom(): Promise<void> {
+    let synced = false
+    while (this.#open.length >= this.#store.options.openFilesMax) {
+      const victim = this.#findIdle(true)
+      if (victim !== null) {
+        await this.#close(victim)
+      } else if (!synced && this.#findIdle(false) !== null) {
+        await this.#store.flusher.flushAll()
+        synced = true
+      } else {
+        // Every file is in use: one more is opened, the requests in flight bound their number.
+        return
+      }
     }
-    // Every file is in use: one more is opened, their number is bounded by the requests in flight.
-    if (victim !== null) await this.#close(victim)
   }
 
   #findIdle(clean: boolean): Chunk | null {
@@ -96,7 +105,13 @@ export class OpenFiles {
     if (last !== chunk) this.#open[this.#open.indexOf(chunk)] = last
     const fd = chunk.fd
     chunk.fd = -1
-    await this.#store.files.close(fd)
+    try {
+      await this.#store.files.close(fd)
+    } catch (error) {
+      // Nothing is lost: its writes are synced, and the descriptor is gone all the same.
+      const { code } = error as NodeJS.ErrnoException
+      this.#store.options.log.warn({ file: chunk.path, code }, 'closing a chunk file fails')
+    }
   }
 
   /** Closes what was not used since the call before. */

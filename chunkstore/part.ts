@@ -106,7 +106,13 @@ export class Part {
   }
 
   async #look(files: Files, found: { index: number; name: string }): Promise<FoundChunk> {
-    const { size, allocated, isFile } = await files.status(path.join(this.directory, found.name))
-    return { ...found, size, allocated, isFile }
+    try {
+      const { size, allocated, isFile } = await files.status(path.join(this.directory, found.name))
+      return { ...found, size, allocated, isFile }
+    } catch (error) {
+      // A symbolic link to nothing, or a loop of them: not absent, so it must not read as zeros.
+      if (!['ENOENT', 'ELOOP'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+      return { ...found, size: 0, allocated: 0, isFile: false }
+    }
   }
 }

@@ -6,6 +6,7 @@ import { DONE, PENDING, type Status } from '../device/device.ts'
 import { ExtentFlag } from '../device/extents.ts'
 import { Seek } from '../io/io.ts'
 import { ChunkState } from './chunk.ts'
+import { endsBefore } from './file-end.ts'
 import { HOLE_SEARCH_BYTES_MIN } from './limits.ts'
 import type { Operation } from './operation.ts'
 
@@ -48,8 +49,9 @@ function inHole(operation: Operation): boolean {
     return false
   }
   files.seek(operation, Seek.DATA)
+  if (operation.result === -ENXIO) return !endsBefore(operation, start + operation.pieceLength)
   if (operation.result > start) cut(operation, operation.result)
-  return operation.result > start || operation.result === -ENXIO
+  return operation.result > start
 }
 
 function cut(operation: Operation, end: number): void {

@@ -14,6 +14,7 @@
 import { DONE, PENDING, RequestFlag, type Status } from '../device/device.ts'
 import { Seek } from '../io/io.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
+import { endsBefore } from './file-end.ts'
 import { STEP_BYTES, WIDE_CHUNKS_MIN } from './limits.ts'
 import { Kind, RETRY } from './kind.ts'
 import type { Operation } from './operation.ts'
@@ -146,6 +147,7 @@ function afterPunch(operation: Operation): Status {
   store.flusher.chunkModified(chunk)
   // Only when nobody else uses the file: a write under way may not have got there yet.
   const empty = result >= 0 && chunk.users === 1 && hasNothing(operation)
+  if (result < 0) chunk.forgetUnmapped()
   store.release(chunk)
   if (result < 0) return -result
   if (!empty) return DONE
@@ -163,7 +165,8 @@ function hasNothing(operation: Operation): boolean {
   operation.position = 0
   files.seek(operation, Seek.DATA)
   operation.position = position
-  return operation.result === -ENXIO
+  const { chunkSize } = operation.store.geometry
+  return operation.result === -ENXIO && !endsBefore(operation, chunkSize)
 }
 
 /** A step at a time: the piece is cut to it, and the rest is another piece. */
@@ -173,8 +176,14 @@ function writeZeros(operation: Operation): Status {
   operation.length = operation.pieceLength
   operation.buffer = ZEROS
   operation.bufferOffset = 0
-  operation.step = afterChange
-  return store.files.write(operation) ? afterChange(operation) : PENDING
+  operation.step = afterZeros
+  return store.files.write(operation) ? afterZeros(operation) : PENDING
+}
+
+function afterZeros(operation: Operation): Status {
+  // What was to be zeroed beyond this step was already taken for unmapped.
+  if (operation.result < 0) operation.chunk?.forgetUnmapped()
+  return afterChange(operation)
 }
 
 /** Zeros that stay allocated, so that a later write cannot fail for lack of space. */

@@ -1,6 +1,7 @@
 /** Turns words of the command line into values; what does not fit is a usage error (exit 2). */
 import { InvalidArgumentError } from 'commander'
-import { parseSize } from '../chunkstore/size.ts'
+import { PAGES_MAX, PAGE_SIZE } from '../cache/limits.ts'
+import { formatSize, parseSize } from '../chunkstore/size.ts'
 import { type NbdUri, parseUri } from '../nbd/uri.ts'
 
 /** Bytes, 0 included. */
@@ -10,13 +11,27 @@ export function sizeArgument(text: string): number {
   return size
 }
 
+/** Of a disk or a chunk. */
+export function blocksArgument(text: string): number {
+  const size = sizeArgument(text)
+  if (size > 0 && size % PAGE_SIZE === 0) return size
+  throw new InvalidArgumentError('It must be a multiple of 4K above 0.')
+}
+
+export function pageCacheArgument(text: string): number {
+  const size = sizeArgument(text)
+  const max = PAGES_MAX * PAGE_SIZE
+  if (size <= max) return size
+  throw new InvalidArgumentError(`It can be at most ${formatSize(max)}.`)
+}
+
 export interface PartArgument {
   readonly directory: string
   readonly chunksMax: number | null
 }
 
 /** `DIR` or `DIR:MAX_CHUNKS`, added to those given before. */
-export function partArgument(text: string, before: readonly PartArgument[]): PartArgument[] {
+export function partArgument(text: string, before: readonly PartArgument[] = []): PartArgument[] {
   const match = /^(.+?)(?::(\d+))?$/s.exec(text)
   if (match === null) throw new InvalidArgumentError('Write DIR or DIR:MAX_CHUNKS.')
   const chunksMax = match[2] === undefined ? null : Number(match[2])
@@ -25,7 +40,7 @@ export function partArgument(text: string, before: readonly PartArgument[]): Par
 }
 
 /** A URI to listen at, added to those given before. */
-export function listenArgument(text: string, before: readonly NbdUri[]): NbdUri[] {
+export function listenArgument(text: string, before: readonly NbdUri[] = []): NbdUri[] {
   const uri = uriArgument(text)
   if (uri.exportName !== '') {
     throw new InvalidArgumentError(`Leave out "/${uri.exportName}": the disks name the exports.`)
@@ -33,7 +48,7 @@ export function listenArgument(text: string, before: readonly NbdUri[]): NbdUri[
   return [...before, uri]
 }
 
-export function uriArgument(text: string): NbdUri {
+function uriArgument(text: string): NbdUri {
   try {
     return parseUri(text)
   } catch (error) {
@@ -41,7 +56,7 @@ export function uriArgument(text: string): NbdUri {
   }
 }
 
-/** Whether it is a URI of a running server rather than a file. */
-export function isUri(text: string): boolean {
-  return /^nbds?(\+[a-z]+)?:/i.test(text)
+/** The path of a file, or the URI of a running server. */
+export function fileOrUriArgument(text: string): string | NbdUri {
+  return /^nbds?(\+[a-z]+)?:/i.test(text) ? uriArgument(text) : text
 }

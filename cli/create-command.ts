@@ -2,13 +2,13 @@
 import { Command } from 'commander'
 import { createDisk } from '../chunkstore/create.ts'
 import { createNodeIo } from '../io/node.ts'
-import { type PartArgument, partArgument, sizeArgument } from './arguments.ts'
+import { blocksArgument, type PartArgument, partArgument } from './arguments.ts'
 import { humanSize, printJson, printLine } from './output.ts'
 
 interface Options {
   readonly size?: number
   readonly chunkSize?: number
-  readonly part: readonly PartArgument[]
+  readonly part?: readonly PartArgument[]
   readonly parent?: string
   readonly json?: boolean
 }
@@ -28,14 +28,17 @@ export function createCommand(): Command {
     .option(
       '--size <SIZE>',
       "size of the disk, a multiple of 4K (default: the parent's)",
-      sizeArgument,
+      blocksArgument,
     )
-    .option('--chunk-size <SIZE>', "size of a chunk (default: the parent's, or 64M)", sizeArgument)
+    .option(
+      '--chunk-size <SIZE>',
+      "size of a chunk (default: the parent's, or 64M)",
+      blocksArgument,
+    )
     .option(
       '--part <DIR[:MAX_CHUNKS]>',
       'a directory for chunk files and how many it takes; repeat it for more, filled in order',
       partArgument,
-      [],
     )
     .option('--parent <FILE>', 'descriptor of the disk that shows through where this has no data')
     .option('--json', 'print what was made as JSON')
@@ -43,13 +46,16 @@ export function createCommand(): Command {
     .action(create)
 }
 
-async function create(file: string, options: Options): Promise<void> {
+async function create(file: string, options: Options, command: Command): Promise<void> {
+  if (options.size === undefined && options.parent === undefined) {
+    command.error('error: give the size of the disk (--size SIZE), or a parent (--parent FILE)')
+  }
   const { files } = createNodeIo()
   const { geometry, parts, ...made } = await createDisk(files, {
     file,
     diskSize: options.size ?? null,
     chunkSize: options.chunkSize ?? null,
-    parts: options.part,
+    parts: options.part ?? [],
     parent: options.parent ?? null,
   })
   if (options.json === true) {

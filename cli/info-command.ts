@@ -5,7 +5,8 @@ import type { DirectoryAbilities, Io } from '../io/io.ts'
 import { createIo } from '../io/engine.ts'
 import { NbdClient } from '../nbd/client.ts'
 import type { ExportInfo } from '../nbd/client-replies.ts'
-import { isUri, uriArgument } from './arguments.ts'
+import { formatUri, type NbdUri } from '../nbd/uri.ts'
+import { fileOrUriArgument } from './arguments.ts'
 import { humanSize, printColumns, printJson, printLine } from './output.ts'
 
 const EXAMPLES = `
@@ -17,14 +18,14 @@ Examples:
 export function infoCommand(): Command {
   return new Command('info')
     .description('Describe a disk (FILE), or what a server offers (URI).')
-    .argument('<FILE|URI>', 'descriptor of a disk, or an NBD URI')
+    .argument('<FILE|URI>', 'descriptor of a disk, or an NBD URI', fileOrUriArgument)
     .option('--json', 'print it as JSON')
     .addHelpText('after', EXAMPLES)
     .action(info)
 }
 
-async function info(what: string, options: { readonly json?: boolean }): Promise<void> {
-  if (isUri(what)) return uriInfo(what, options.json === true)
+async function info(what: string | NbdUri, options: { readonly json?: boolean }): Promise<void> {
+  if (typeof what !== 'string') return uriInfo(what, options.json === true)
   const { io, reason } = createIo()
   const survey = await surveyDisk(io.files, what)
   const features = featuresOf(io, reason, survey)
@@ -101,8 +102,7 @@ function punchText(features: Features): string {
   return `only whole chunks are freed (${why})`
 }
 
-async function uriInfo(text: string, json: boolean): Promise<void> {
-  const uri = uriArgument(text)
+async function uriInfo(uri: NbdUri, json: boolean): Promise<void> {
   const client = await NbdClient.connect(uri)
   let found: ExportInfo
   try {
@@ -110,6 +110,7 @@ async function uriInfo(text: string, json: boolean): Promise<void> {
   } finally {
     await client.close()
   }
+  const text = formatUri(uri.address, uri.exportName)
   if (json) printJson({ uri: text, ...found })
   else printExport(text, found)
 }

@@ -2,6 +2,8 @@
 import { type Logger, pino } from 'pino'
 import pretty from 'pino-pretty'
 
+export type { Logger }
+
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 

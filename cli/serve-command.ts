@@ -1,20 +1,19 @@
 /** `chunknbd serve`: offers disks over NBD until it is told to stop. */
-import { Command, CommanderError, Option } from 'commander'
-import type { Logger } from 'pino'
+import { Command, Option } from 'commander'
 import { CacheMode } from '../chunkstore/options.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
 import { createIo, Engine } from '../io/engine.ts'
 import { Server } from '../nbd/server.ts'
 import { formatUri, type NbdUri } from '../nbd/uri.ts'
-import { listenArgument, sizeArgument } from './arguments.ts'
+import { blocksArgument, listenArgument, pageCacheArgument } from './arguments.ts'
 import { Exports, type StackOptions } from './exports.ts'
-import { createLogger, LOG_LEVELS, type LogLevel } from './logger.ts'
+import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from './logger.ts'
 import { printLine } from './output.ts'
-import { inheritedSockets } from './systemd.ts'
+import { inheritedSockets, unixSocketPath } from './systemd.ts'
 import { version } from './version.ts'
 
 interface Options {
-  readonly listen: readonly NbdUri[]
+  readonly listen?: readonly NbdUri[]
   readonly memory?: number
   readonly readOnly?: boolean
   readonly cache: CacheMode
@@ -25,6 +24,9 @@ interface Options {
 
 const DEFAULT_ADDRESS: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 }
 const PAGE_CACHE_BYTES = 64 << 20
+
+/** One Ctrl+C under `npm start` arrives twice: from the terminal, and forwarded by npm. */
+const SAME_KEY_MS = 100
 
 const EXAMPLES = `
 The export is named after the file, without its extension; the first one is also the default
@@ -47,8 +49,8 @@ export function serveCommand(): Command {
   return new Command('serve')
     .description('Serve disks over NBD.')
     .argument('[FILE...]', 'descriptors of the disks')
-    .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument, [])
-    .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', sizeArgument)
+    .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument)
+    .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', blocksArgument)
     .option('--read-only', 'refuse writes; other readers may share the disks')
     .addOption(
       new Option('--cache <MODE>', 'when a write is durable')
@@ -57,7 +59,7 @@ export function serveCommand(): Command {
     )
     .addOption(
       new Option('--page-cache <SIZE>', 'memory for pages of each disk; 0 keeps none')
-        .argParser(sizeArgument)
+        .argParser(pageCacheArgument)
         .default(PAGE_CACHE_BYTES, '64M'),
     )
     .addOption(
@@ -72,20 +74,20 @@ export function serveCommand(): Command {
 
 async function serve(files: readonly string[], options: Options, command: Command): Promise<void> {
   if (files.length === 0 && options.memory === undefined) {
-    command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE', { exitCode: 2 })
-  }
-  if (options.memory !== undefined && (options.memory === 0 || options.memory % 4096 !== 0)) {
-    throw new CommanderError(2, 'memory', 'error: --memory must be a multiple of 4K above 0')
+    command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE')
   }
   const log = createLogger(options.logLevel)
   const { io, reason } = createIo(options.engine)
+  if (options.engine === Engine.AUTO && io.name !== Engine.URING) {
+    log.warn({ reason }, 'engine node: io_uring cannot be used')
+  }
   const stop = stopSignal(log)
   const exports = new Exports()
   try {
     await openAll(exports, io, files, options, log)
     const server = new Server({ io, exports, log })
     try {
-      await listenAll(server, exports, options)
+      for (const line of await listenAll(server, exports, options, log)) printLine(line)
       logStart(io, reason, exports, log)
       await stop
     } finally {
@@ -114,18 +116,30 @@ async function openAll(
   if (options.memory !== undefined) exports.addMemory(options.memory)
 }
 
-async function listenAll(server: Server, exports: Exports, options: Options): Promise<void> {
+/** @returns the URI of each export at each address */
+async function listenAll(
+  server: Server,
+  exports: Exports,
+  options: Options,
+  log: Logger,
+): Promise<string[]> {
   const inherited = inheritedSockets(process.env)
   const wanted: ListenAddress[] = inherited.map((fd) => ({ kind: 'fd', fd }))
-  for (const uri of options.listen) wanted.push(uri.address)
+  for (const uri of options.listen ?? []) wanted.push(uri.address)
   if (wanted.length === 0) wanted.push(DEFAULT_ADDRESS)
   const lines: string[] = []
   for (const each of wanted) {
-    const address = await server.listen(each)
-    if (address.kind === 'fd') continue
-    for (const { name } of exports.list()) lines.push(formatUri(address, name))
+    const address = withPath(await server.listen(each))
+    if (address.kind === 'fd') log.warn({ fd: address.fd }, 'no URI names this inherited socket')
+    else for (const { name } of exports.list()) lines.push(formatUri(address, name))
   }
-  for (const line of lines) printLine(line)
+  return lines
+}
+
+/** Node does not know where an inherited unix socket is bound. */
+function withPath(address: ListenAddress): ListenAddress {
+  const path = address.kind === 'fd' ? unixSocketPath(address.fd) : null
+  return path === null ? address : { kind: 'unix', path }
 }
 
 function logStart(io: Io, reason: string, exports: Exports, log: Logger): void {
@@ -139,10 +153,14 @@ function logStart(io: Io, reason: string, exports: Exports, log: Logger): void {
 /** @returns a promise that the first SIGTERM or SIGINT fulfils; a second one ends the process */
 function stopSignal(log: Logger): Promise<void> {
   return new Promise((resolve) => {
-    let stopping = false
+    let first: { readonly signal: NodeJS.Signals; readonly time: number } | null = null
     const onSignal = (signal: NodeJS.Signals, number: number): void => {
-      if (stopping) process.exit(128 + number)
-      stopping = true
+      if (first !== null) {
+        const isEcho = signal === 'SIGINT' && signal === first.signal
+        if (isEcho && performance.now() - first.time < SAME_KEY_MS) return
+        process.exit(128 + number)
+      }
+      first = { signal, time: performance.now() }
       log.info({ signal }, 'stopping')
       resolve()
     }

@@ -45,6 +45,7 @@ export interface Request {
   /**
    * Read only. If set, the device appends extents which cover the range in ascending order, and
    * leaves the bytes of an extent with `ExtentFlag.ZERO` unwritten. If null it fills in the zeros.
+   * If they do not fit into the list it ends before the range does: read again with null.
    */
   extents: ExtentList | null
   /** Set by the device when it fails: absolute offset of the first byte that was not done. */

@@ -46,37 +46,66 @@ function noLock(why: string): Error {
 }
 
 /**
- * Names the processes that hold a lock on the open file, from /proc/locks.
+ * Names the processes that hold a lock on the open file, from /proc.
  * @returns for example 'process 4711 (chunknbd serve a.chunkdisk)', or '' if none can be seen
  */
 export async function lockHolder(fd: number): Promise<string> {
   const { dev, ino } = fs.fstatSync(fd, { bigint: true })
   const place = `${hex(major(dev))}:${hex(minor(dev))}:${ino}`
-  let lines: string[]
-  try {
-    lines = (await fs.promises.readFile('/proc/locks', 'utf8')).split('\n')
-  } catch {
-    return ''
-  }
-  const holders = new Set<string>()
-  for (const line of lines) {
-    const fields = line.trim().split(/\s+/)
-    if (fields[1] === 'FLOCK' && fields[5] === place && fields[4] !== String(process.pid)) {
-      holders.add(fields[4])
+  const takers = await lockTakers(place)
+  const found = await Promise.all(takers.map((id) => holdsLock(id, place)))
+  const holders = takers.filter((_, index) => found[index] !== false)
+  // A taker that is gone was flock(1): the lock stays with the process that had the file open.
+  if (holders.length < takers.length) {
+    for (const id of await readNames('/proc', /^\d+$/)) {
+      if (!holders.includes(id) && (await holdsLock(id, place)) === true) holders.push(id)
     }
   }
-  const named = await Promise.all([...holders].map(nameProcess))
-  return named.join(', ')
+  return (await Promise.all(holders.map(nameProcess))).join(', ')
+}
+
+/** Process ids of those that took the locks on a file, as the kernel remembers them. */
+async function lockTakers(place: string): Promise<string[]> {
+  const takers = new Set<string>()
+  for (const line of (await readText('/proc/locks')).split('\n')) {
+    const fields = line.trim().split(/\s+/)
+    if (fields[1] === 'FLOCK' && fields[5] === place) takers.add(fields[4])
+  }
+  return [...takers]
+}
+
+/** @returns whether one of the process's open files holds it; null if we may not look */
+async function holdsLock(id: string, place: string): Promise<boolean | null> {
+  try {
+    for (const name of await fs.promises.readdir(`/proc/${id}/fdinfo`)) {
+      const text = await readText(`/proc/${id}/fdinfo/${name}`)
+      if (text.split('\n').some((line) => isLockAt(line, place))) return true
+    }
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES' ? null : false
+  }
+}
+
+function isLockAt(line: string, place: string): boolean {
+  return line.startsWith('lock:') && line.includes(' FLOCK ') && line.includes(` ${place} `)
+}
+
+/** @returns '' for a file that is gone, or that we may not read */
+async function readText(file: string): Promise<string> {
+  return fs.promises.readFile(file, 'utf8').catch(() => '')
+}
+
+async function readNames(directory: string, pattern: RegExp): Promise<string[]> {
+  const names = await fs.promises.readdir(directory).catch(() => [])
+  return names.filter((name) => pattern.test(name))
 }
 
 async function nameProcess(id: string): Promise<string> {
-  try {
-    const words = (await fs.promises.readFile(`/proc/${id}/cmdline`, 'utf8')).split('\0')
-    const command = words.filter((word) => word !== '').join(' ')
-    return `process ${id} (${command.slice(0, 200)})`
-  } catch {
-    return `process ${id}`
-  }
+  if (id === String(process.pid)) return 'this process'
+  const words = (await readText(`/proc/${id}/cmdline`)).split('\0')
+  const command = words.filter((word) => word !== '').join(' ')
+  return command === '' ? `process ${id}` : `process ${id} (${command.slice(0, 200)})`
 }
 
 function major(dev: bigint): bigint {

@@ -12,10 +12,13 @@ import { Slowness } from './slowness.ts'
 import { Fallocate, type SystemCalls } from './syscalls.ts'
 import { ThreadSlot, ThreadQueue, errnoOf } from './node-threads.ts'
 
-const EAGAIN = 11
+const EINTR = 4
+const EIO = 5
 const EINVAL = 22
+const ENOSPC = 28
 const EOPNOTSUPP = 95
-const O_TMPFILE = 0o20200000
+/** The flag of its own, and the one it needs, whose value differs among processors. */
+const O_TMPFILE = 0o20000000 | fs.constants.O_DIRECTORY
 const PAGE = 4096
 
 export class NodeFiles implements Files {
@@ -37,11 +40,8 @@ export class NodeFiles implements Files {
         operation.result = count
         return true
       }
+      // Not in memory, or whatever keeps this call from working here: a thread finds out.
       if (count > 0) operation.result = count
-      else if (count !== -EAGAIN && count !== -EOPNOTSUPP) {
-        operation.result = count
-        return true
-      }
     }
     ThreadSlot.of(operation, this.#threads).read()
     return false
@@ -64,11 +64,11 @@ export class NodeFiles implements Files {
         length - done,
         position + done,
       )
-      if (count < 0) {
-        operation.result = count
+      if (count <= 0 && count !== -EINTR) {
+        operation.result = count === 0 ? -EIO : count
         return true
       }
-      done += count
+      if (count > 0) done += count
     }
     operation.result = length
     this.#slowness.took(start, performance.now())
@@ -192,7 +192,9 @@ export class NodeFiles implements Files {
     const fd = await this.#openNameless(directory)
     try {
       fs.ftruncateSync(fd, 2 * PAGE)
-      const works = (mode: number): boolean => calls.fallocate(fd, mode, 0, PAGE) === 0
+      // That there is no space now does not mean that it cannot be done.
+      const works = (mode: number): boolean =>
+        [0, -ENOSPC].includes(calls.fallocate(fd, mode, 0, PAGE))
       return {
         allocate: works(Fallocate.ALLOCATE),
         zeroRange: works(Fallocate.ZERO_RANGE),

@@ -50,7 +50,10 @@ export class ThreadSlot {
   }
 
   readonly #onWrite: TransferCallback = (error, count) => {
-    if (this.#transferred(error, count)) this.#operation.complete()
+    const done = this.#transferred(error, count)
+    // Unlike a read, a write does not end early.
+    if (error === null && count === 0) this.#operation.result = -EIO
+    if (done) this.#operation.complete()
     else this.write()
   }
 

@@ -45,7 +45,7 @@ export class SystemCalls {
 
   /** Reads what the page cache holds; -EAGAIN where the disk would have to be waited for. */
   readNowait(fd: number, buffer: Uint8Array, start: number, length: number, at: number): number {
-    const address = this.addresses.of(buffer) + start
+    const address = this.addressOf(buffer, start, length)
     this.#vector[0] = address % 4294967296
     this.#vector[1] = address / 4294967296
     this.#vector[2] = length
@@ -53,7 +53,15 @@ export class SystemCalls {
   }
 
   write(fd: number, buffer: Uint8Array, start: number, length: number, at: number): number {
-    return this.#result(this.#pwrite(fd, this.addresses.of(buffer) + start, length, at))
+    return this.#result(this.#pwrite(fd, this.addressOf(buffer, start, length), length, at))
+  }
+
+  /** A mistake of ours must not become one of the kernel's in somebody else's memory. */
+  addressOf(buffer: Uint8Array, start: number, length: number): number {
+    if (!(start >= 0 && length >= 0 && start + length <= buffer.length)) {
+      throw new RangeError(`${start}+${length} is not inside a buffer of ${buffer.length} bytes`)
+    }
+    return this.addresses.of(buffer) + start
   }
 
   seek(fd: number, offset: number, whence: number): number {

@@ -1,8 +1,8 @@
 /**
  * Files with an io_uring. What the kernel can do from its memory is done at once, by a plain system
- * call: measured, that is as fast as the ring at depth 64 and faster at any other. Everything that
- * may wait goes through the ring: cold reads, writes while the kernel makes writers wait, syncs,
- * holes. The control path is the node engine's.
+ * call, except small reads that come in batches: measured, 32 of them cost a fifth less through the
+ * ring, one alone half as much again. Everything that may wait goes through the ring: cold reads,
+ * writes while the kernel makes writers wait, syncs, holes. The control path is the node engine's.
  */
 import fs from 'node:fs'
 import type { FileOperation } from './io.ts'
@@ -15,7 +15,11 @@ import type { Ring } from './uring-ring.ts'
 
 const EINTR = 4
 const EAGAIN = 11
-const EOPNOTSUPP = 95
+const EIO = 5
+
+/** From so many small reads in a batch on, the next batch's go through the ring. */
+const BATCH_READS_MIN = 4
+const BATCHED_BYTES_MAX = 32 * 1024
 
 export class UringFiles extends NodeFiles {
   readonly #ring: Ring
@@ -24,6 +28,9 @@ export class UringFiles extends NodeFiles {
   readonly #slowness = new Slowness()
   /** Descriptors opened with O_DIRECT: nothing of theirs is in the kernel's memory. */
   readonly #direct = new Set<number>()
+  /** Reads since the last `submit`, and those between it and the one before that had any. */
+  #batchReads = 0
+  #lastBatchReads = 0
 
   constructor(ring: Ring, calls: SystemCalls, hasTruncate: boolean) {
     super(calls)
@@ -35,28 +42,26 @@ export class UringFiles extends NodeFiles {
   override read(operation: FileOperation): boolean {
     operation.result = 0
     const { fd, buffer, bufferOffset, length, position } = operation
-    if (this.#direct.size === 0 || !this.#direct.has(fd)) {
-      const count = this.#calls.readNowait(fd, buffer, bufferOffset, length, position)
-      if (count > 0) operation.result = count
-      if (count === length || count === 0) return true
-      if (count < 0 && count !== -EAGAIN && count !== -EOPNOTSUPP) {
-        operation.result = count
-        return true
-      }
-    }
-    return this.#start(operation, Opcode.READ, 0)
+    this.#batchReads++
+    const isBatched = this.#lastBatchReads >= BATCH_READS_MIN && length <= BATCHED_BYTES_MAX
+    if (isBatched || this.#isDirect(fd)) return this.#start(operation, Opcode.READ, 0)
+    const count = this.#calls.readNowait(fd, buffer, bufferOffset, length, position)
+    // Not in memory, or whatever keeps this call from working here: the ring finds out.
+    if (count > 0) operation.result = count
+    return count === length || count === 0 || this.#start(operation, Opcode.READ, 0)
   }
 
   override write(operation: FileOperation): boolean {
     operation.result = 0
     const { fd, buffer, bufferOffset, length, position } = operation
     const start = performance.now()
-    const isDirect = this.#direct.size > 0 && this.#direct.has(fd)
-    if (isDirect || this.#slowness.mustAvoid(start)) return this.#start(operation, Opcode.WRITE, 0)
+    if (this.#slowness.mustAvoid(start) || this.#isDirect(fd)) {
+      return this.#start(operation, Opcode.WRITE, 0)
+    }
     const count = this.#calls.write(fd, buffer, bufferOffset, length, position)
     this.#slowness.took(start, performance.now())
-    operation.result = count
-    return count < 0 || count === length || this.#start(operation, Opcode.WRITE, 0)
+    if (count > 0) operation.result = count
+    return count === length || this.#start(operation, Opcode.WRITE, 0)
   }
 
   override sync(operation: FileOperation): boolean {
@@ -84,6 +89,12 @@ export class UringFiles extends NodeFiles {
     return this.#start(operation, Opcode.FTRUNCATE, 0)
   }
 
+  override submit(): void {
+    if (this.#batchReads === 0) return
+    this.#lastBatchReads = this.#batchReads
+    this.#batchReads = 0
+  }
+
   override async open(path: string, flags: number, mode?: number): Promise<number> {
     const fd = await super.open(path, flags, mode)
     if ((flags & fs.constants.O_DIRECT) !== 0) this.#direct.add(fd)
@@ -93,6 +104,10 @@ export class UringFiles extends NodeFiles {
   override close(fd: number): Promise<void> {
     this.#direct.delete(fd)
     return super.close(fd)
+  }
+
+  #isDirect(fd: number): boolean {
+    return this.#direct.size > 0 && this.#direct.has(fd)
   }
 
   #start(operation: FileOperation, opcode: number, flags: number): boolean {
@@ -144,20 +159,21 @@ class FileUser implements RingUser {
   /** Goes on behind what was transferred already. */
   #prepareTransfer(entry: Entry): void {
     const { fd, buffer, bufferOffset, length, position, result } = this.#operation
-    const address = this.#calls.addresses.of(buffer) + bufferOffset + result
-    entry.set(this.#opcode, fd, address, length - result, position + result, 0)
+    const left = length - result
+    const address = this.#calls.addressOf(buffer, bufferOffset + result, left)
+    entry.set(this.#opcode, fd, address, left, position + result, 0)
   }
 
   completed(result: number): void {
     if (result === -EINTR || result === -EAGAIN) return this.#ring.start(this)
     const operation = this.#operation
-    const isTransfer = this.#opcode === Opcode.READ || this.#opcode === Opcode.WRITE
-    if (isTransfer && result > 0) {
+    const isWrite = this.#opcode === Opcode.WRITE
+    if (result < 0) operation.result = result
+    else if (isWrite && result === 0 && operation.length > 0) operation.result = -EIO
+    else if (isWrite || this.#opcode === Opcode.READ) {
       operation.result += result
-      if (operation.result < operation.length) return this.#ring.start(this)
-    } else if (!isTransfer || result < 0) {
-      operation.result = result
-    }
+      if (result > 0 && operation.result < operation.length) return this.#ring.start(this)
+    } else operation.result = 0
     operation.complete()
   }
 }

@@ -55,6 +55,7 @@ export async function listenOnRing(
   const host = address.kind === 'tcp' ? await resolve(address) : ''
   const fd = address.kind === 'fd' ? inherit(calls, address) : bound(calls, address, host)
   const listener = new UringListener(ring, calls, fd, addressOf(calls, fd, address), accept)
+  listener.ownsPath = address.kind === 'unix'
   listener.open()
   return listener
 }
@@ -118,6 +119,8 @@ function addressOf(calls: RingCalls, fd: number, wanted: ListenAddress): ListenA
 
 class UringListener implements Listener, RingUser {
   readonly address: ListenAddress
+  /** The socket file is ours to remove. */
+  ownsPath = false
   readonly #ring: Ring
   readonly #calls: RingCalls
   readonly #fd: number
@@ -204,7 +207,7 @@ class UringListener implements Listener, RingUser {
 
   #shut(): void {
     this.#calls.close(this.#fd)
-    if (this.address.kind === 'unix') rmSync(this.address.path, { force: true })
+    if (this.ownsPath && this.address.kind === 'unix') rmSync(this.address.path, { force: true })
     this.#onClosed?.()
   }
 }

@@ -168,7 +168,8 @@ export class NbdClient {
   }
 
   #refused(option: number, reply: Reply): ClientError {
-    const what = `the server refuses ${nameIn(Option, option)} with ${nameIn(OptionReply, reply.type)}`
+    const error = nameIn(OptionReply, reply.type)
+    const what = `the server refuses ${nameIn(Option, option)} with ${error}`
     const text = reply.data.toString('utf8', 0, STRING_BYTES_MAX).replaceAll(UNPRINTABLE, '?')
     return new ClientError('NBD_REFUSED', this.#uri, text === '' ? what : `${what}: ${text}`)
   }

@@ -11,6 +11,7 @@ import type { NbdRequest } from './request.ts'
 export function callDevice(device: Device, request: NbdRequest): Status {
   if (request.pending) throw new Error('request is with a device already')
   request.errorOffset = request.offset
+  request.hasBegun = true
   const status = request.flushing ? device.flush(request) : start(device, request)
   if (status === PENDING) request.pending = true
   else if (!(Number.isInteger(status) && status >= 0))

@@ -144,6 +144,7 @@ export class Executor implements RequestOwner {
     const left = request.wireLength - request.done
     request.offset = request.wireOffset + request.done
     request.length = left
+    request.flags = 0
     switch (request.command) {
       case Command.READ:
         request.length = Math.min(left, DATA_SLICE_BYTES)
@@ -194,7 +195,7 @@ export class Executor implements RequestOwner {
     this.inFlight--
     this.inFlightBytes -= request.memoryBytes
     this.#resources.memory.bytes -= request.memoryBytes
-    if (request.isMutation && request.refusal === 0) this.isDirty = true
+    if (request.isMutation && request.hasBegun) this.isDirty = true
     if (request.command === Command.READ) this.#readReply.cancel(request)
     else request.slab?.release()
     if (request.silent) this.flushStatus = status

@@ -1,4 +1,4 @@
-/** Limits of the NBD frontend. Those of the handshake come first, of the transmission phase after. */
+/** Limits of the NBD frontend: of the handshake first, of the transmission phase after. */
 
 /** Longest option data that is looked at; the handshake's receive buffer holds that much. */
 export const OPTION_DATA_BYTES_MAX = 64 * 1024

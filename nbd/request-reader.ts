@@ -55,7 +55,7 @@ export class RequestReader {
   room(): Uint8Array {
     if (this.#hasStopped) this.#receive.start = this.#receive.end
     const payload = this.#hasStopped ? null : this.#payload
-    this.#isDirect = payload !== null && this.#receive.unparsed === 0
+    this.#isDirect = payload !== null && this.#missing > 0 && this.#receive.unparsed === 0
     if (payload !== null && this.#isDirect) {
       const end = this.#payloadBytes
       return payload.bytes.subarray(end - this.#missing, end)

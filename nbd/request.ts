@@ -40,6 +40,8 @@ export class NbdRequest implements Request {
   /** Why it is refused (errno), or 0. */
   refusal = 0
   done = 0
+  /** The device has seen it. */
+  hasBegun = false
   /** The device has returned PENDING. */
   pending = false
   /** All slices are done, their FUA is being kept by a flush. */
@@ -89,6 +91,7 @@ export class NbdRequest implements Request {
     this.extents = null
     this.refusal = 0
     this.done = 0
+    this.hasBegun = false
     this.flushing = false
     this.plain = false
     this.silent = false

@@ -44,14 +44,21 @@ export class Scheduler {
     this.#soon(this.#onSoon)
   }
 
-  /** Gives the worker a turn now, if nobody waits: the short way for what has just arrived. */
-  serve(worker: Worker): void {
-    if (this.#queue.length > 0 || this.#pass.length > 0) return this.wake(worker)
+  /**
+   * Gives the worker a turn now, if nobody waits: the short way for what has just arrived.
+   * @returns false: it stands in the queue
+   */
+  serve(worker: Worker): boolean {
+    if (this.#queue.length > 0 || this.#pass.length > 0) {
+      this.wake(worker)
+      return false
+    }
     worker.serving = true
     worker.turn()
     worker.device.submit()
     worker.serving = false
     if (worker.afterTurn()) this.wake(worker)
+    return true
   }
 
   #runPass(): void {

@@ -21,6 +21,8 @@ export interface ServerStatistics {
   readonly requestsInFlight: number
   /** Payload and reply memory in use. */
   readonly memoryBytes: number
+  /** Receive and reply buffers that are not in the pool. */
+  readonly slabsInUse: number
 }
 
 export class Server {
@@ -30,7 +32,7 @@ export class Server {
   readonly #log: Log
   readonly #listeners: Listener[] = []
   readonly #connections = new Set<Connection>()
-  #isStopping = false
+  #stopped: Promise<void> | null = null
   #onEmpty: () => void = () => {}
 
   constructor({ io, exports, log }: ServerSettings) {
@@ -53,8 +55,21 @@ export class Server {
    * Accepts nobody any more, answers what was received, closes all connections; those that do not
    * take their replies are cut off after a while. Resolves when nothing is with a device.
    */
-  async stop(): Promise<void> {
-    this.#isStopping = true
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stopAll()
+    return this.#stopped
+  }
+
+  statistics(): ServerStatistics {
+    return {
+      connections: this.#connections.size,
+      requestsInFlight: this.#resources.requests.taken,
+      memoryBytes: this.#resources.memory.bytes,
+      slabsInUse: this.#resources.slabs.taken,
+    }
+  }
+
+  async #stopAll(): Promise<void> {
     const listeners = this.#listeners.splice(0)
     const closed = Promise.all(listeners.map((listener) => listener.close()))
     const empty = new Promise<void>((resolve) => (this.#onEmpty = resolve))
@@ -68,16 +83,8 @@ export class Server {
     clearTimeout(timer)
   }
 
-  statistics(): ServerStatistics {
-    return {
-      connections: this.#connections.size,
-      requestsInFlight: this.#resources.requests.taken,
-      memoryBytes: this.#resources.memory.bytes,
-    }
-  }
-
   #accept(stream: Stream): void {
-    if (this.#isStopping) return stream.destroy()
+    if (this.#stopped !== null) return stream.destroy()
     this.#connections.add(new Connection(stream, this.#settings))
   }
 

@@ -100,7 +100,7 @@ export class Transmission implements Worker {
 
   received(bytes: number): void {
     this.#reader.received(bytes)
-    if (this.end === End.NONE) this.#resources.scheduler.serve(this)
+    if (this.end === End.NONE && !this.#resources.scheduler.serve(this)) this.#pause()
   }
 
   /** What was given to the stream has left. */

@@ -52,8 +52,11 @@ function runCheck(script: string): Outcome {
 async function runAva(selection: readonly string[]): Promise<Outcome> {
   announce('ava')
   const start = performance.now()
+  // Everything was just built: the servers that tests start need not be compiled each time.
+  const built = selection.length === 0 ? { CHUNKNBD_BUILT: '1' } : {}
   const child = spawn(process.execPath, ['node_modules/ava/entrypoints/cli.mjs', ...selection], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...built },
   })
   const closed = exitStatus(child)
   const output = new AvaOutput()

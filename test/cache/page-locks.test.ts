@@ -41,6 +41,22 @@ test('a page must be claimed, made valid and freed before it can be looked at', 
   t.is(locks.peek(9), slot)
 })
 
+test('a page that was looked at stays longer than one that was not', (t) => {
+  const { locks, waiter } = setUp(3)
+  const claim = (page: number): void => {
+    const slot = locks.claim(page, waiter())
+    locks.setValid(slot, true)
+    locks.free(slot)
+  }
+  for (const page of [0, 1, 2]) claim(page)
+  t.true(locks.peek(0) >= 0)
+  claim(3)
+  t.deepEqual(
+    [0, 1, 2, 3].map((page) => locks.peek(page) >= 0),
+    [true, false, true, true],
+  )
+})
+
 test('a page that is freed without being valid is forgotten', (t) => {
   const { locks, waiter } = setUp(4)
   locks.free(locks.claim(9, waiter()))

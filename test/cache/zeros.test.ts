@@ -20,7 +20,7 @@ test('small trims that cover a page between them give it back', async (t) => {
   t.is(lower.allocatedBytes, 12288)
 })
 
-test('the edges of an unaligned trim are given back if nothing else is in their pages', async (t) => {
+test('the edges of an unaligned trim are given back if nothing else is in there', async (t) => {
   const { lower, subject } = cached()
   await subject.write(4096, random.bytes(100))
   await subject.write(8192, random.bytes(8192))
@@ -69,7 +69,7 @@ test('with NO_HOLE it is allocated nevertheless', async (t) => {
   t.is(lower.allocatedBytes, 4096)
 })
 
-test('FAST_ZERO is refused before anything is touched where the device below has none', async (t) => {
+test('FAST_ZERO is refused untouched where the device below has none', async (t) => {
   const { lower, subject } = cached({ features: { fastZero: false } })
   for (const [offset, length] of [
     [0, 4096],

@@ -1,10 +1,12 @@
 /**
  * Many clients on one device at once, against a model. Mutations in flight never overlap (that is
  * the frontend's duty); reads overlap freely and must see, word by word, a value the page had at
- * some time between the read's start and its end. A page is filled with one stamp.
+ * some time between the read's start and its end. A page is filled with one stamp. What a failed
+ * mutation covered, from the place it failed at, is old or new until it is written again.
  */
 import assert from 'node:assert/strict'
 import { RequestFlag } from '../../device/device.ts'
+import { DeviceError } from '../helpers/device-client.ts'
 import type { DeviceClient } from '../helpers/device-client.ts'
 import type { Random } from '../helpers/random.ts'
 
@@ -28,6 +30,8 @@ export interface LoadOptions {
   readonly steps: number
   /** Most pages of one request. */
   readonly pagesMax: number
+  /** Errnos a request may fail with. */
+  readonly errnos?: readonly number[]
 }
 
 export class RandomLoad {
@@ -36,7 +40,10 @@ export class RandomLoad {
   readonly #random: Random
   readonly #readings = new Set<Reading>()
   readonly #mutations = new Set<Mutation>()
+  /** Pages that may also hold one of these, since a mutation failed. */
+  readonly #unsure = new Map<number, Set<number>>()
   #lastStamp = 0
+  #failures = 0
 
   constructor(size: number, random: Random) {
     this.stamps = new Uint32Array(size / PAGE)
@@ -51,12 +58,28 @@ export class RandomLoad {
     return new Uint8Array(words.buffer)
   }
 
-  async run(client: DeviceClient, { clients, steps, pagesMax }: LoadOptions): Promise<void> {
+  /** @returns how many requests failed */
+  async run(client: DeviceClient, options: LoadOptions): Promise<number> {
+    const { clients, steps, pagesMax, errnos = [] } = options
+    const before = this.#failures
     let left = steps
     const work = async (): Promise<void> => {
-      while (left-- > 0) await this.#step(client, pagesMax)
+      while (left-- > 0) {
+        try {
+          await this.#step(client, pagesMax)
+        } catch (error) {
+          if (!(error instanceof DeviceError) || !errnos.includes(error.errno)) throw error
+          this.#failures++
+        }
+      }
     }
     await Promise.all(Array.from({ length: clients }, work))
+    return this.#failures - before
+  }
+
+  /** Writes the pages that are one thing or the other. */
+  async settle(client: DeviceClient): Promise<void> {
+    for (const page of this.#unsure.keys()) await this.#write(client, page, 1, 0)
   }
 
   async #step(client: DeviceClient, pagesMax: number): Promise<void> {
@@ -100,25 +123,46 @@ export class RandomLoad {
   async #mutate(mutation: Mutation, start: () => Promise<void>): Promise<void> {
     this.#mutations.add(mutation)
     for (const reading of this.#readings) allow(reading, mutation)
-    await start()
-    const { first, count, stampOf } = mutation
-    for (let page = first; page < first + count; page++) this.stamps[page] = stampOf(page)
-    this.#mutations.delete(mutation)
+    const { first, count } = mutation
+    try {
+      await start()
+      this.#done(mutation, first + count)
+    } catch (error) {
+      if (error instanceof DeviceError) this.#done(mutation, error.offset / PAGE)
+      throw error
+    } finally {
+      this.#mutations.delete(mutation)
+    }
+  }
+
+  #done({ first, count, stampOf }: Mutation, end: number): void {
+    for (let page = first; page < first + count; page++) {
+      if (page < end) {
+        this.stamps[page] = stampOf(page)
+        this.#unsure.delete(page)
+      } else {
+        const others = this.#unsure.get(page) ?? new Set()
+        this.#unsure.set(page, others.add(stampOf(page)))
+      }
+    }
   }
 
   async #look(client: DeviceClient, first: number, count: number): Promise<void> {
     const allowed = Array.from(
       this.stamps.subarray(first, first + count),
-      (stamp) => new Set([stamp]),
+      (stamp, index) => new Set([stamp, ...(this.#unsure.get(first + index) ?? [])]),
     )
     const reading = { first, allowed }
     for (const mutation of this.#mutations) allow(reading, mutation)
     this.#readings.add(reading)
     const kind = this.#random.between(0, 2)
-    if (kind === 0) check(reading, await client.read(first * PAGE, count * PAGE))
-    else if (kind === 1) check(reading, (await client.readExtents(first * PAGE, count * PAGE))[0])
-    else await checkStatus(reading, client)
-    this.#readings.delete(reading)
+    try {
+      if (kind === 0) check(reading, await client.read(first * PAGE, count * PAGE))
+      else if (kind === 1) check(reading, (await client.readExtents(first * PAGE, count * PAGE))[0])
+      else await checkStatus(reading, client)
+    } finally {
+      this.#readings.delete(reading)
+    }
   }
 }
 

@@ -67,7 +67,7 @@ export class DeviceClient {
   /** All extents of a range, asking as often as it takes. */
   async blockStatus(offset: number, length: number): Promise<Extent[]> {
     const all: Extent[] = []
-    for (let at = offset; at < offset + length; ) {
+    for (let at = offset; at < offset + length;) {
       const extents = new ExtentList(EXTENTS)
       await this.#run('blockStatus', at, offset + length - at, 0, undefined, extents)
       if (extents.count === 0) throw new Error('block status without an extent')
@@ -95,12 +95,15 @@ export class DeviceClient {
         if (!returned) throw new Error(`${method} completed before it returned`)
         finish(status)
       }
-      const bufferOffset = 0
-      const readExtents = method === 'read' ? extents : null
-      const errorOffset = -1
       const request: Request = {
-        ...{ offset, length, flags, buffer, bufferOffset, errorOffset, complete },
-        extents: readExtents,
+        offset,
+        length,
+        flags,
+        buffer,
+        bufferOffset: 0,
+        extents: method === 'read' ? extents : null,
+        errorOffset: -1,
+        complete,
       }
       const list = extents ?? new ExtentList(1)
       const status =

@@ -1,4 +1,4 @@
-/** Seeded random numbers: SEED=n in the environment replays a run, and every test prints its seed. */
+/** Seeded random numbers. Every test prints its seed; SEED=n in the environment replays it. */
 import type { ExecutionContext } from 'ava'
 
 export class Random {

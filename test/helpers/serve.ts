@@ -1,5 +1,5 @@
 /**
- * The real server as a process of its own, from the sources (no build needed), for one test.
+ * The real server as a process of its own, for one test.
  * Ready when it has printed its URIs; killed at the end of the test if it still runs.
  *
  *   const server = await serve(t, ['disk.chunkdisk'], { cwd: directory })
@@ -17,18 +17,19 @@ const START_LIMIT_MS = 30_000
 const STOP_LIMIT_MS = 30_000
 const REPOSITORY = join(import.meta.dirname, '../..')
 
-/** Node's arguments that run the command line from its sources. */
-export const COMMAND_LINE: readonly string[] = [
-  '--import',
-  import.meta.resolve('tsx'),
-  join(REPOSITORY, 'cli/main.ts'),
-]
+/** Node's arguments that run the command line: from its sources, or as built (`npm test`). */
+export const COMMAND_LINE: readonly string[] =
+  process.env.CHUNKNBD_BUILT === '1'
+    ? [join(REPOSITORY, 'dist/cli/main.js')]
+    : ['--import', import.meta.resolve('tsx'), join(REPOSITORY, 'cli/main.ts')]
 
 export interface ServeOptions {
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string>>
   /** Lines to wait for on standard output: one for each export and address. */
   readonly uriCount?: number
+  /** A program with its arguments that ends up as the server; what to run is added to them. */
+  readonly launcher?: readonly string[]
 }
 
 export interface Served {
@@ -39,6 +40,10 @@ export interface Served {
   readonly pid: number
   /** The log so far. */
   log(): string
+  /** Resolves when the log has text that matches; an error if the server ends before. */
+  logged(pattern: RegExp): Promise<void>
+  /** Exit status, or the signal that ended it, whoever sent it. */
+  readonly ended: Promise<number | NodeJS.Signals>
   /** SIGTERM, then waits for the end. @returns the exit status, or the signal that ended it */
   stop(): Promise<number | NodeJS.Signals>
   /** SIGKILL, as a crash would end it. */
@@ -47,15 +52,18 @@ export interface Served {
 
 /**
  * @param args arguments of `chunknbd serve`; without a `--listen` among them the server listens
- *   on a unix socket in a directory of its own
+ *   on a unix socket in a directory of its own (a launcher is expected to bring a socket)
  */
 export async function serve(
   t: ExecutionContext,
   args: readonly string[],
   options: ServeOptions = {},
 ): Promise<Served> {
-  const listen = args.includes('--listen') ? [] : ['--listen', unixUri(t)]
-  const child = spawn(process.execPath, [...COMMAND_LINE, 'serve', ...args, ...listen], {
+  const listens = args.includes('--listen') || options.launcher !== undefined
+  const listen = listens ? [] : ['--listen', unixUri(t)]
+  const { launcher = [] } = options
+  const words = [...launcher, process.execPath, ...COMMAND_LINE, 'serve', ...args, ...listen]
+  const child = spawn(words[0], words.slice(1), {
     cwd: options.cwd,
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -72,6 +80,8 @@ export async function serve(
     uris,
     pid: child.pid ?? -1,
     log: () => log,
+    logged: (pattern) => logged(child, () => log, pattern),
+    ended: closed(child),
     stop: () => end(child, 'SIGTERM'),
     kill: async () => void (await end(child, 'SIGKILL')),
   }
@@ -106,13 +116,28 @@ function ready(child: Child, uris: string[], uriCount: number): Promise<void> {
   })
 }
 
+function logged(child: Child, log: () => string, pattern: RegExp): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const look = (): void => {
+      if (pattern.test(log())) resolve()
+    }
+    child.stderr.on('data', look)
+    child.once('close', () => reject(new Error(`ended without logging ${pattern}:\n${log()}`)))
+    look()
+  })
+}
+
+async function closed(child: Child): Promise<number | NodeJS.Signals> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'close')
+  return child.signalCode ?? child.exitCode ?? -1
+}
+
 async function end(child: Child, signal: NodeJS.Signals): Promise<number | NodeJS.Signals> {
   if (child.exitCode === null && child.signalCode === null) {
-    const closed = once(child, 'close')
     child.kill(signal)
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_LIMIT_MS)
-    await closed
+    await closed(child)
     clearTimeout(timer)
   }
-  return child.signalCode ?? child.exitCode ?? -1
+  return closed(child)
 }

@@ -6,6 +6,7 @@
  *   hold     makes calls wait until the test releases them
  *   late     data operations are carried out and completed some turns later, in random order
  */
+import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import type { DirectoryAbilities, FileStatus, Files, LockKind, SeekKind } from '../../io/io.ts'
@@ -14,6 +15,7 @@ import type { Random } from './random.ts'
 
 type Start = (operation: FileOperation) => boolean
 
+const { O_CREAT } = fs.constants
 const TURNS_LATE_MAX = 4
 const NO_ERROR = (): number => 0
 
@@ -33,6 +35,13 @@ export class TestFiles implements Files {
 
   constructor(real: Files) {
     this.#real = real
+  }
+
+  /** Waits until a call that matches has been made. */
+  async made(pattern: RegExp): Promise<void> {
+    while (!this.log.some((call) => pattern.test(call))) {
+      await new Promise((go) => setImmediate(go))
+    }
   }
 
   /** The calls since the last time; those that match only. */
@@ -89,7 +98,7 @@ export class TestFiles implements Files {
   }
 
   async open(file: string, flags: number, mode?: number): Promise<number> {
-    await this.#call('open', file)
+    await this.#call((flags & O_CREAT) === 0 ? 'open' : 'create', file)
     const fd = await this.#real.open(file, flags, mode)
     this.openNames.set(fd, path.basename(file))
     return fd
@@ -99,8 +108,8 @@ export class TestFiles implements Files {
   async close(fd: number): Promise<void> {
     const name = this.openNames.get(fd) ?? 'unknown'
     this.openNames.delete(fd)
-    await this.#real.close(fd)
-    await this.#call('close', name)
+    const [, called] = await Promise.allSettled([this.#real.close(fd), this.#call('close', name)])
+    if (called.status === 'rejected') throw called.reason
   }
 
   async status(file: string): Promise<FileStatus> {
@@ -126,6 +135,9 @@ export class TestFiles implements Files {
   async rename(from: string, to: string): Promise<void> {
     await this.#call('rename', from, ` ${path.basename(to)}`)
     await this.#real.rename(from, to)
+    for (const [fd, name] of this.openNames) {
+      if (name === path.basename(from)) this.openNames.set(fd, path.basename(to))
+    }
   }
 
   async remove(file: string): Promise<void> {

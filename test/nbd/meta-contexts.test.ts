@@ -84,7 +84,7 @@ test('contexts of one export name are not those of another', (t) => {
   t.deepEqual(selectedAfterGo(conversation, ''), [BASE])
 })
 
-test('without structured replies SET_META_CONTEXT is ERR_INVALID, LIST_META_CONTEXT answers', (t) => {
+test('without structured replies contexts are listed, but not selected: ERR_INVALID', (t) => {
   const conversation = Conversation.greeted(tableOf(DISK))
   const data = metaData('disk', [BASE])
   t.deepEqual(types(conversation.ask(option(SET_META, data))), [Reply.INVALID])

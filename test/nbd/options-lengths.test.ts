@@ -76,7 +76,7 @@ function replyTo(code: number, data: Buffer): number {
 }
 
 for (const code of [INFO, LIST_META, SET_META])
-  test(`option ${code}: inner lengths against outer lengths, the next option is understood`, (t) => {
+  test(`option ${code}: inner against outer lengths, the next option is understood`, (t) => {
     let accepted = 0
     const heads = LENGTHS.flatMap((length) => [
       u32(length),

@@ -1,0 +1,103 @@
+import test from 'ava'
+import type { ExecutionContext } from 'ava'
+import { DiskFolder, nodeFiles } from '../helpers/chunk-disk.ts'
+import { TestFiles } from '../helpers/test-files.ts'
+
+const CHUNK = 65_536
+const PAGE = 4096
+
+/** Opens a disk; `sweep` is what its timer would do, and waits until nothing is left to do. */
+async function open(t: ExecutionContext) {
+  const folder = new DiskFolder(t)
+  folder.make('a')
+  const files = new TestFiles(nodeFiles())
+  const { setInterval } = globalThis
+  const timers: (() => void)[] = []
+  const capture = (callback: () => void): object => {
+    timers.push(callback)
+    return { unref: () => {} }
+  }
+  Reflect.set(globalThis, 'setInterval', capture)
+  const { client, disk } = await folder.open('a', {}, files).finally(() => {
+    Reflect.set(globalThis, 'setInterval', setInterval)
+  })
+  const sweep = async (): Promise<void> => {
+    for (const timer of timers) timer()
+    for (let turn = 0; turn < 20; turn++) await new Promise((go) => setImmediate(go))
+  }
+  return { folder, files, client, disk, sweep }
+}
+
+const filled = (length: number): Uint8Array => new Uint8Array(length).fill(7)
+
+test.serial('a file nobody used between two sweeps is closed, and opened again', async (t) => {
+  const { client, files, sweep } = await open(t)
+  await client.write(0, filled(PAGE))
+  await client.write(CHUNK, filled(PAGE))
+  await client.flush()
+  await sweep()
+  t.deepEqual(files.take(/^close/), [])
+  await client.read(0, PAGE)
+  await sweep()
+  await files.made(/^close/)
+  t.deepEqual(files.take(/^close/), ['close chunk1'])
+  await sweep()
+  await files.made(/^close/)
+  t.deepEqual(files.take(/^close/), ['close chunk0'])
+  t.is((await client.read(CHUNK, PAGE))[0], 7)
+})
+
+test.serial('an idle dirty file is synced before it is closed', async (t) => {
+  const { client, files, sweep } = await open(t)
+  await client.write(0, filled(PAGE))
+  await sweep()
+  const held = files.hold(/^sync chunk0/)
+  await sweep()
+  await held.reached
+  t.false(files.log.some((call) => call.startsWith('close')))
+  held.release()
+  await files.made(/^close/)
+  const calls = files.take(/^(sync|close) /)
+  t.deepEqual(calls, ['sync chunk0', 'close chunk0'])
+})
+
+test.serial('a file that is used again while idle files are synced stays open', async (t) => {
+  const { client, files, sweep } = await open(t)
+  await client.write(0, filled(PAGE))
+  await sweep()
+  const held = files.hold(/^sync chunk0/)
+  await sweep()
+  await held.reached
+  await client.write(PAGE, filled(PAGE))
+  held.release()
+  await files.made(/^syncDirectory/)
+  await sweep()
+  t.deepEqual(files.take(/^close/), [])
+  await client.flush()
+})
+
+test.serial('an idle file whose sync fails stays open, and the disk fails', async (t) => {
+  const { client, files, disk, sweep } = await open(t)
+  await client.write(0, filled(PAGE))
+  await sweep()
+  files.fault = (call) => (call === 'sync chunk0' ? 5 : 0)
+  await sweep()
+  await files.made(/^sync chunk0/)
+  await sweep()
+  files.fault = () => 0
+  await sweep()
+  t.deepEqual(files.take(/^close/), [])
+  await t.throwsAsync(client.flush(), { message: /errno 5 / })
+  await t.throwsAsync(disk.close(), { code: 'ESYNC' })
+})
+
+test.serial('an idle file whose close fails is only logged', async (t) => {
+  const { client, files, sweep } = await open(t)
+  await client.write(0, filled(PAGE))
+  await client.flush()
+  await sweep()
+  files.fault = (call) => (call === 'close chunk0' ? 5 : 0)
+  await sweep()
+  await files.made(/^close/)
+  t.is((await client.read(0, PAGE))[0], 7)
+})

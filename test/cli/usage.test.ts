@@ -1,0 +1,84 @@
+/** What is wrong usage, and what the help says. */
+import test from 'ava'
+import { tempDirectory } from '../helpers/temp.ts'
+import { runInProcess } from './in-process.ts'
+
+const COMMANDS = ['serve', 'create', 'info', 'map', 'check'] as const
+
+const isRefused = test.macro<[line: string, message: RegExp]>({
+  exec: async (t, line, message) => {
+    const args = line.split(' ').filter((word) => word !== '')
+    const result = await runInProcess(tempDirectory(t), ...args)
+    t.is(result.status, 2)
+    t.is(result.stdout, '')
+    t.regex(result.stderr, message)
+    t.notRegex(result.stderr, / {4}at /, 'no stack')
+    const known = COMMANDS.find((name) => name === args[0])
+    if (known !== undefined) t.regex(result.stderr, new RegExp(`chunknbd ${known} --help`))
+  },
+  title: (_, line, message) => `"chunknbd ${line}" is wrong usage: ${message.source}`,
+})
+
+test.serial(isRefused, '', /Usage: chunknbd/)
+test.serial(isRefused, 'bogus', /unknown command 'bogus'/)
+test.serial(isRefused, '--bogus', /unknown option '--bogus'/)
+
+for (const name of COMMANDS) {
+  test.serial(isRefused, `${name} x --bogus`, /unknown option '--bogus'/)
+}
+test.serial(isRefused, 'create', /missing required argument 'FILE\.chunkdisk'/)
+test.serial(isRefused, 'create a --size', /argument missing/)
+test.serial(isRefused, 'create a', /--size.*--parent/)
+test.serial(isRefused, 'create a b --size 1M', /too many arguments.*Expected 1 argument but got 2/)
+test.serial(isRefused, 'create a --size 1X', /'--size <SIZE>' argument '1X'.*not a size like 64M/)
+test.serial(isRefused, 'create a --size -1', /'-1'.*not a size like 64M/)
+test.serial(isRefused, 'create a --size 5000', /'5000'.*multiple of 4K above 0/)
+test.serial(isRefused, 'create a --size 0', /multiple of 4K above 0/)
+test.serial(isRefused, 'create a --size 8388608T', /not a size/)
+test.serial(isRefused, 'create a --size 1M --chunk-size 1000', /--chunk-size.*multiple of 4K/)
+test.serial(isRefused, 'create a --size 1M --part p:0', /at least 1 chunk/)
+
+test.serial(isRefused, 'info', /missing required argument 'FILE\|URI'/)
+test.serial(isRefused, 'info nbds://localhost/x', /TLS is not supported yet/)
+test.serial(isRefused, 'info nbd://localhost:99999/x', /port 99999 does not exist/)
+test.serial(isRefused, 'info nbd+vsock://1/x', /unknown scheme "nbd\+vsock"/)
+test.serial(isRefused, 'map', /missing required argument 'FILE'/)
+test.serial(isRefused, 'check', /missing required argument 'FILE'/)
+
+test.serial(isRefused, 'serve', /name a disk \(FILE\.chunkdisk\), or give --memory SIZE/)
+test.serial(isRefused, 'serve --memory 0', /--memory.*multiple of 4K above 0/)
+test.serial(isRefused, 'serve --memory 5000', /--memory.*multiple of 4K above 0/)
+test.serial(isRefused, 'serve --memory 1M --cache none', /writeback, writethrough, unsafe/)
+test.serial(isRefused, 'serve --memory 1M --log-level loud', /trace, debug, info, warn/)
+test.serial(isRefused, 'serve --memory 1M --page-cache x', /not a size/)
+test.serial(isRefused, 'serve --memory 1M --page-cache 1024G', /page-cache.*at most 256G/)
+test.serial(isRefused, 'serve --memory 1M --listen nbds://[::1]', /TLS is not supported yet/)
+test.serial(isRefused, 'serve --memory 1M --listen nbd://h/name', /Leave out "\/name"/)
+test.serial(isRefused, 'serve --memory 1M --listen 127.0.0.1:10809', /not an NBD URI; write nbd:/)
+test.serial(isRefused, 'serve --memory 1M --listen nbd+unix:///x', /Leave out|add \?socket=PATH/)
+test.serial(isRefused, 'serve --memory 1M --listen nbd:///', /host is missing/)
+
+for (const name of COMMANDS) {
+  test.serial(`"${name} --help" has examples and says what each option is for`, async (t) => {
+    const { status, stdout, stderr } = await runInProcess(tempDirectory(t), name, '--help')
+    t.is(status, 0)
+    t.is(stderr, '')
+    t.regex(stdout, new RegExp(`^Usage: chunknbd ${name} `))
+    t.regex(stdout, new RegExp(`\nExamples:\n {2}chunknbd ${name} `))
+    t.notRegex(stdout, /default: \[\]/)
+    for (const line of stdout.match(/^ {2}-.*/gm) ?? []) t.regex(line, /^ {2}-.* {2,}\S|<\S+>$/)
+  })
+}
+
+test.serial('the help of the program lists the commands, sizes and exit statuses', async (t) => {
+  const { status, stdout } = await runInProcess(tempDirectory(t), '--help')
+  t.is(status, 0)
+  for (const name of COMMANDS) t.regex(stdout, new RegExp(`\n {2}${name} `))
+  t.regex(stdout, /Exit status: 0 ok, 1 failure, 2 wrong usage/)
+})
+
+test.serial('the version is that of the package', async (t) => {
+  const { status, stdout } = await runInProcess(tempDirectory(t), '--version')
+  t.is(status, 0)
+  t.regex(stdout, /^\d+\.\d+\.\d+\n$/)
+})

@@ -1,0 +1,114 @@
+/** What streams of every engine do, over TCP and unix sockets. */
+import { once } from 'node:events'
+import type net from 'node:net'
+import test from 'ava'
+import type { ExecutionContext } from 'ava'
+import type { Io, ListenAddress } from '../../io/io.ts'
+import { sameBytes } from '../helpers/bytes.ts'
+import { serveEcho, unixAddress } from '../helpers/echo.ts'
+import { Random, seedFor } from '../helpers/random.ts'
+
+async function readAll(socket: net.Socket): Promise<Buffer> {
+  const pieces: Buffer[] = []
+  for await (const piece of socket) pieces.push(piece as Buffer)
+  return Buffer.concat(pieces)
+}
+
+const ADDRESSES: readonly (readonly [string, (t: ExecutionContext) => ListenAddress])[] = [
+  ['tcp', () => ({ kind: 'tcp', host: '127.0.0.1', port: 0 })],
+  ['unix', unixAddress],
+]
+
+export function streamContract(listen: Io['listen']): void {
+  for (const [kind, addressFor] of ADDRESSES) {
+    streamTests(listen, kind, addressFor)
+    endTests(listen, kind, addressFor)
+  }
+}
+
+function streamTests(
+  listen: Io['listen'],
+  kind: string,
+  addressFor: (t: ExecutionContext) => ListenAddress,
+): void {
+  test(`${kind}: bytes arrive in the handler's memory and go back`, async (t) => {
+    const random = new Random(seedFor(t))
+    const { connect, echoes } = await serveEcho(t, addressFor(t), listen)
+    const socket = await connect()
+    const bytes = random.bytes(300_000)
+    socket.end(bytes)
+    sameBytes(t, await readAll(socket), bytes)
+    t.is(await echoes[0].over, null)
+    t.deepEqual(echoes[0].events, ['started', 'ended', 'closed'])
+  })
+
+  test(`${kind}: many pieces in one send arrive in order`, async (t) => {
+    const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
+    const pending = accepted()
+    const socket = await connect()
+    const { stream, ...echo } = await pending
+    t.truthy(echo)
+    const pieces = Array.from({ length: 500 }, (_, index) => Buffer.alloc(1000, index))
+    stream.send(pieces)
+    stream.finish()
+    const all = readAll(socket)
+    socket.end()
+    sameBytes(t, await all, Buffer.concat(pieces))
+  })
+
+  test(`${kind}: a paused stream receives nothing until it is resumed`, async (t) => {
+    const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
+    const pending = accepted()
+    const socket = await connect()
+    const echo = await pending
+    socket.write('a')
+    await once(socket, 'data')
+    echo.stream.pause()
+    const other = await connect()
+    socket.write('b'.repeat(5000))
+    other.write('x')
+    await once(other, 'data')
+    t.is(echo.receivedBytes, 1)
+    echo.stream.resume()
+    while (echo.receivedBytes < 5001) await once(socket, 'data')
+    t.is(echo.receivedBytes, 5001)
+  })
+}
+
+function endTests(
+  listen: Io['listen'],
+  kind: string,
+  addressFor: (t: ExecutionContext) => ListenAddress,
+): void {
+  test(`${kind}: a client that resets is a closed stream, not an exception`, async (t) => {
+    const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
+    const pending = accepted()
+    const socket = await connect()
+    const echo = await pending
+    echo.onReceived = () => {
+      if (kind === 'tcp') socket.resetAndDestroy()
+      else socket.destroy()
+      const again = (): void => {
+        if (!echo.events.includes('closed')) setImmediate(again)
+      }
+      echo.stream.send([Buffer.alloc(10_000_000)])
+      again()
+    }
+    socket.write('x')
+    await echo.over
+    t.is(echo.sentCount, 0)
+    t.is(echo.events.at(-1), 'closed')
+  })
+
+  test(`${kind}: destroy closes at once and is heard once`, async (t) => {
+    const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
+    const pending = accepted()
+    const socket = await connect()
+    const echo = await pending
+    echo.stream.destroy()
+    echo.stream.destroy()
+    t.is(await echo.over, null)
+    await once(socket, 'close')
+    t.deepEqual(echo.events, ['started', 'closed'])
+  })
+}
