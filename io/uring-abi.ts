@@ -1,6 +1,6 @@
 /**
- * Numbers of the io_uring interface (linux/io_uring.h), with the kernel's names. The words of an
- * entry are 32 bits wide and little-endian, as on every machine Node runs on with Linux and io_uring.
+ * Numbers of the io_uring interface (linux/io_uring.h), with the kernel's names. Words of an entry
+ * are 32 bits wide and little-endian, as on every machine where Linux and Node meet io_uring.
  */
 
 export const Opcode = {
