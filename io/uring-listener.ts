@@ -112,7 +112,10 @@ function addressOf(calls: RingCalls, fd: number, wanted: ListenAddress): ListenA
   const bytes = new Uint8Array(new ArrayBuffer(SOCKET_ADDRESS_BYTES_MAX))
   const length = new Uint32Array(new ArrayBuffer(4)).fill(bytes.length)
   if (calls.localAddress(fd, bytes, length) < 0) return wanted
-  if (bytes[0] === Domain.UNIX) return { kind: 'unix', path: readUnixPath(bytes) }
+  if (bytes[0] === Domain.UNIX) {
+    const path = readUnixPath(bytes)
+    return path === '' ? wanted : { kind: 'unix', path }
+  }
   const found = readInetAddress(bytes)
   return found === null ? wanted : { kind: 'tcp', ...found }
 }

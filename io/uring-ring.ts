@@ -31,6 +31,13 @@ const EBUSY = 16
 const TURN_ROUNDS_MAX = 32
 const TURN_MS_MAX = 2
 
+/**
+ * The kernel says that it has work, then looks whether to signal it; we switch signals on, then look
+ * whether it has work. Only x86 keeps that order without a barrier in the kernel: elsewhere we look
+ * from inside the kernel.
+ */
+const MUST_LOOK_AGAIN = process.arch !== 'x64'
+
 export class Ring {
   readonly #calls: RingCalls
   readonly #memory: RingMemory
@@ -111,6 +118,7 @@ export class Ring {
     } finally {
       this.#isTurning = false
       Atomics.store(this.#rings, cqFlags, 0)
+      if (MUST_LOOK_AGAIN) this.#calls.enter(this.#memory.fd, 0, Enter.GETEVENTS)
       // What the kernel has to tell from here on is signalled.
       if (this.#hasWork) this.#armLater()
       this.#updateReference()
