@@ -78,6 +78,24 @@ test.serial('a file that is used again while idle files are synced stays open', 
   await client.flush()
 })
 
+test.serial('a file that is being read when idle files are closed stays open', async (t) => {
+  const { client, files, sweep } = await open(t)
+  await client.write(0, filled(PAGE))
+  await sweep()
+  const sync = files.hold(/^sync chunk0/)
+  await sweep()
+  await sync.reached
+  const held = files.hold(/^read/)
+  const read = client.read(0, PAGE)
+  await held.reached
+  sync.release()
+  await files.made(/^syncDirectory/)
+  for (let turn = 0; turn < 20; turn++) await new Promise((go) => setImmediate(go))
+  t.deepEqual(files.take(/^close/), [])
+  held.release()
+  t.is((await read)[0], 7)
+})
+
 test.serial('an idle file whose sync fails stays open, and the disk fails', async (t) => {
   const { client, files, disk, sweep } = await open(t)
   await client.write(0, filled(PAGE))
