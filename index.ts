@@ -21,6 +21,7 @@ export {
 } from './device/device.ts'
 export { ExtentFlag, ExtentList } from './device/extents.ts'
 export { MemoryDevice } from './device/memory.ts'
+export { ReadOnlyDevice } from './device/read-only-device.ts'
 export type { Files, Io, ListenAddress } from './io/io.ts'
 export { alignedMemory } from './io/memory.ts'
 export { createNodeIo } from './io/node.ts'

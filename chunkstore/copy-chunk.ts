@@ -68,6 +68,8 @@ async function copyRange(
   end: number,
 ): Promise<void> {
   for (let at = start; at < end; at += STEP_BYTES) {
+    // What the kernel has in memory is copied at once: others must get a turn in between.
+    await new Promise((resolve) => setImmediate(resolve))
     operation.fd = source.fd
     operation.position = at
     operation.length = Math.min(STEP_BYTES, end - at)

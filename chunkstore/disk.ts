@@ -2,6 +2,7 @@
  * A chunk disk as a `Device`. Its alignment is a page: what is smaller belongs to the page cache
  * above. The requests' ways through the chunks are in `operation.ts`.
  */
+import path from 'node:path'
 import {
   type Device,
   DONE,
@@ -48,7 +49,7 @@ export class ChunkDisk implements Device {
   ): Promise<ChunkDisk> {
     const all = { ...DEFAULT_OPTIONS, ...options }
     const mode = all.readOnly ? ChainMode.READ : ChainMode.WRITE
-    const layers = await openChain(files, file, mode)
+    const layers = await openChain(files, path.resolve(file), mode)
     try {
       await scanChain(files, layers, !all.readOnly)
       if (!all.readOnly) await prepareWriting(files, layers[0])
@@ -147,6 +148,9 @@ export class ChunkDisk implements Device {
 async function prepareWriting(files: Files, layer: Layer): Promise<void> {
   for (const part of layer.parts) {
     part.writable = true
-    part.abilities = await files.abilities(part.directory)
+    part.abilities = await files.abilities(part.directory).catch((error: NodeJS.ErrnoException) => {
+      const why = `cannot be written (${error.code}); make it writable, or open the disk --read-only`
+      throw new DiskError('EPART', `part directory ${part.directory} ${why}`)
+    })
   }
 }

@@ -41,6 +41,16 @@ export class Flusher {
     this.#dirtyChunks.add(chunk)
   }
 
+  /** Chunks that a flush now would sync. */
+  get dirtyCount(): number {
+    return this.#dirtyChunks.size
+  }
+
+  /** A flush is under way. */
+  get running(): boolean {
+    return this.#running
+  }
+
   /** A name in the directory appeared. */
   partModified(part: Part): void {
     part.modified++

@@ -21,6 +21,9 @@ export const IDLE_CLOSE_MS = 30_000
 /** Copy-up and zero-writing go in steps of this many bytes. */
 export const STEP_BYTES = 1 << 20
 
+/** Such steps one request writes before others get a turn. */
+export const ZERO_STEPS_PER_TURN = 4
+
 /** Syncs of one flush that run at once. */
 export const FLUSH_PARALLEL = 8
 

@@ -5,6 +5,7 @@
 import fs from 'node:fs'
 import { type Chunk, ChunkState } from './chunk.ts'
 import { IDLE_CLOSE_MS } from './limits.ts'
+import { CacheMode } from './options.ts'
 import type { Store } from './store.ts'
 
 const EIO = 5
@@ -73,13 +74,19 @@ export class OpenFiles {
 
   /** To be awaited before a file is opened and adopted. Several at once may exceed the bound. */
   async makeRoom(): Promise<void> {
+    const { flusher, options } = this.#store
+    const half = options.openFilesMax / 2
+    // In good time, so that there is a clean file to close when the bound is reached.
+    if (this.#open.length > half && flusher.dirtyCount > half / 2 && !flusher.running) {
+      void flusher.flushAll()
+    }
     let synced = false
-    while (this.#open.length >= this.#store.options.openFilesMax) {
+    while (this.#open.length >= options.openFilesMax) {
       const victim = this.#findIdle(true)
       if (victim !== null) {
         await this.#close(victim)
-      } else if (!synced && this.#findIdle(false) !== null) {
-        await this.#store.flusher.flushAll()
+      } else if (!synced && (flusher.running || this.#findIdle(false) !== null)) {
+        await flusher.flushAll()
         synced = true
       } else {
         // Every file is in use: one more is opened, the requests in flight bound their number.
@@ -92,11 +99,16 @@ export class OpenFiles {
     for (let looked = 0; looked < 2 * this.#open.length; looked++) {
       this.#hand = (this.#hand + 1) % this.#open.length
       const chunk = this.#open[this.#hand]
-      if (!isClosable(chunk) || (clean && chunk.modified > chunk.synced)) continue
+      if (!isClosable(chunk) || (clean && this.#mustSync(chunk))) continue
       if (!chunk.referenced) return chunk
       chunk.referenced = false
     }
     return null
+  }
+
+  #mustSync(chunk: Chunk): boolean {
+    const { cacheMode } = this.#store.options
+    return cacheMode !== CacheMode.UNSAFE && chunk.modified > chunk.synced
   }
 
   async #close(chunk: Chunk): Promise<void> {
@@ -105,6 +117,8 @@ export class OpenFiles {
     if (last !== chunk) this.#open[this.#open.indexOf(chunk)] = last
     const fd = chunk.fd
     chunk.fd = -1
+    // What was not synced by now never will be: in unsafe mode, or at the end of a failed disk.
+    chunk.synced = chunk.modified
     try {
       await this.#store.files.close(fd)
     } catch (error) {
@@ -118,12 +132,12 @@ export class OpenFiles {
   async closeIdle(): Promise<void> {
     const idle = this.#open.filter((chunk) => !chunk.referenced && isClosable(chunk))
     for (const chunk of this.#open) chunk.referenced = false
-    if (idle.some((chunk) => chunk.modified > chunk.synced)) {
+    if (idle.some((chunk) => this.#mustSync(chunk))) {
       await this.#store.flusher.flushAll()
     }
     for (const chunk of idle) {
       const unused = chunk.fd >= 0 && isClosable(chunk) && !chunk.referenced
-      if (unused && chunk.modified <= chunk.synced) await this.#close(chunk)
+      if (unused && !this.#mustSync(chunk)) await this.#close(chunk)
     }
   }
 

@@ -128,6 +128,14 @@ export class Operation extends FileOperation implements Waiter, FlushWaiter {
     if (status !== PENDING) this.#finish(status)
   }
 
+  /** Lets others have a turn of the event loop; then the piece is tried again. */
+  pause(): Status {
+    setImmediate(this.#goOn)
+    return PENDING
+  }
+
+  readonly #goOn = (): void => this.wake(0)
+
   flushed(status: number): void {
     this.#finish(status)
   }

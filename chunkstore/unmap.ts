@@ -15,7 +15,7 @@ import { DONE, PENDING, RequestFlag, type Status } from '../device/device.ts'
 import { Seek } from '../io/io.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
 import { endsBefore } from './file-end.ts'
-import { STEP_BYTES, WIDE_CHUNKS_MIN } from './limits.ts'
+import { STEP_BYTES, WIDE_CHUNKS_MIN, ZERO_STEPS_PER_TURN } from './limits.ts'
 import { Kind, RETRY } from './kind.ts'
 import type { Operation } from './operation.ts'
 import { afterChange, makeFull } from './write.ts'
@@ -171,7 +171,13 @@ function hasNothing(operation: Operation): boolean {
 
 /** A step at a time: the piece is cut to it, and the rest is another piece. */
 function writeZeros(operation: Operation): Status {
-  const { store } = operation
+  const { store, chunk } = operation
+  if (operation.budget === ZERO_STEPS_PER_TURN && chunk !== null) {
+    operation.budget = 0
+    store.release(chunk)
+    return operation.pause()
+  }
+  operation.budget++
   operation.pieceLength = Math.min(operation.pieceLength, STEP_BYTES)
   operation.length = operation.pieceLength
   operation.buffer = ZEROS

@@ -11,6 +11,7 @@ import { ChunkDisk } from '../chunkstore/disk.ts'
 import type { CacheMode, Log } from '../chunkstore/options.ts'
 import type { Device } from '../device/device.ts'
 import { MemoryDevice } from '../device/memory.ts'
+import { ReadOnlyDevice } from '../device/read-only-device.ts'
 import type { Files } from '../io/io.ts'
 import { alignedMemory } from '../io/memory.ts'
 import type { Export, ExportTable } from '../nbd/export.ts'
@@ -46,10 +47,12 @@ export class Exports implements ExportTable {
     this.#exports.push({ name, description, device: cached(disk, options.pageCacheBytes) })
   }
 
-  addMemory(size: number): void {
+  addMemory(size: number, readOnly: boolean): void {
     this.#refuseTaken('memory', '--memory')
     const description = `memory disk of ${humanSize(size)}`
-    this.#exports.push({ name: 'memory', description, device: new MemoryDevice(size) })
+    const memory = new MemoryDevice(size)
+    const device = readOnly ? new ReadOnlyDevice(memory) : memory
+    this.#exports.push({ name: 'memory', description, device })
   }
 
   #refuseTaken(name: string, file: string): void {

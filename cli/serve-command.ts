@@ -113,7 +113,7 @@ async function openAll(
     log,
   }
   for (const file of files) await exports.openDisk(io.files, file, stack)
-  if (options.memory !== undefined) exports.addMemory(options.memory)
+  if (options.memory !== undefined) exports.addMemory(options.memory, stack.readOnly)
 }
 
 /** @returns the URI of each export at each address */

@@ -6,3 +6,13 @@ export interface Log {
   warn(fields: object, message: string): void
   isLevelEnabled(level: string): boolean
 }
+
+const nothing = (): void => {}
+
+export const SILENT: Log = {
+  trace: nothing,
+  debug: nothing,
+  info: nothing,
+  warn: nothing,
+  isLevelEnabled: () => false,
+}

@@ -7,13 +7,14 @@ import { Connection } from './connection.ts'
 import type { ConnectionSettings } from './connection.ts'
 import type { ExportTable } from './export.ts'
 import { STOP_MS_MAX } from './limits.ts'
-import type { Log } from './log.ts'
+import { type Log, SILENT } from './log.ts'
 import { Resources } from './resources.ts'
 
 export interface ServerSettings {
   readonly io: Pick<Io, 'listen' | 'soon'>
   readonly exports: ExportTable
-  readonly log: Log
+  /** Default: none. */
+  readonly log?: Log
 }
 
 export interface ServerStatistics {
@@ -35,7 +36,7 @@ export class Server {
   #stopped: Promise<void> | null = null
   #onEmpty: () => void = () => {}
 
-  constructor({ io, exports, log }: ServerSettings) {
+  constructor({ io, exports, log = SILENT }: ServerSettings) {
     this.#io = io
     this.#log = log
     this.#resources = new Resources(io.soon)

@@ -1,5 +1,7 @@
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
+import { CacheMode } from '../../chunkstore/options.ts'
+import type { DiskOptions } from '../../chunkstore/options.ts'
 import { DiskFolder, nodeFiles } from '../helpers/chunk-disk.ts'
 import { TestFiles } from '../helpers/test-files.ts'
 
@@ -7,7 +9,7 @@ const CHUNK = 65_536
 const PAGE = 4096
 
 /** Opens a disk; `sweep` is what its timer would do, and waits until nothing is left to do. */
-async function open(t: ExecutionContext) {
+async function open(t: ExecutionContext, options: Partial<DiskOptions> = {}) {
   const folder = new DiskFolder(t)
   folder.make('a')
   const files = new TestFiles(nodeFiles())
@@ -18,7 +20,7 @@ async function open(t: ExecutionContext) {
     return { unref: () => {} }
   }
   Reflect.set(globalThis, 'setInterval', capture)
-  const { client, disk } = await folder.open('a', {}, files).finally(() => {
+  const { client, disk } = await folder.open('a', options, files).finally(() => {
     Reflect.set(globalThis, 'setInterval', setInterval)
   })
   const sweep = async (): Promise<void> => {
@@ -76,6 +78,24 @@ test.serial('a file that is used again while idle files are synced stays open', 
   await client.flush()
 })
 
+test.serial('a file that is being read when idle files are closed stays open', async (t) => {
+  const { client, files, sweep } = await open(t)
+  await client.write(0, filled(PAGE))
+  await sweep()
+  const sync = files.hold(/^sync chunk0/)
+  await sweep()
+  await sync.reached
+  const held = files.hold(/^read/)
+  const read = client.read(0, PAGE)
+  await held.reached
+  sync.release()
+  await files.made(/^syncDirectory/)
+  for (let turn = 0; turn < 20; turn++) await new Promise((go) => setImmediate(go))
+  t.deepEqual(files.take(/^close/), [])
+  held.release()
+  t.is((await read)[0], 7)
+})
+
 test.serial('an idle file whose sync fails stays open, and the disk fails', async (t) => {
   const { client, files, disk, sweep } = await open(t)
   await client.write(0, filled(PAGE))
@@ -100,4 +120,14 @@ test.serial('an idle file whose close fails is only logged', async (t) => {
   await sweep()
   await files.made(/^close/)
   t.is((await client.read(0, PAGE))[0], 7)
+})
+
+test.serial('in unsafe mode an idle dirty file is closed, and the disk all the same', async (t) => {
+  const { client, files, disk, folder, sweep } = await open(t, { cacheMode: CacheMode.UNSAFE })
+  await client.write(0, filled(PAGE))
+  await sweep()
+  await sweep()
+  await files.made(/^close chunk0/)
+  await disk.close()
+  t.deepEqual(folder.openDescriptors(), [])
 })

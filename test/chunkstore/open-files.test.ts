@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
+import { CacheMode } from '../../chunkstore/options.ts'
 import type { DiskOptions } from '../../chunkstore/options.ts'
 import { sameBytes } from '../helpers/bytes.ts'
 import { DiskFolder, nodeFiles } from '../helpers/chunk-disk.ts'
@@ -49,7 +50,11 @@ test('files beyond the bound, opened while all were in use, are closed again', a
   await held.reached
   held.release()
   await Promise.all(reads)
-  await client.read(15 * CHUNK, PAGE)
+  const isOpen = openChunks(scene)
+  const closed = Array.from({ length: 16 }, (_, index) => index).find(
+    (index) => !isOpen.includes(`chunk${index}`),
+  )
+  await client.read((closed ?? 0) * CHUNK, PAGE)
   t.true(openChunks(scene).length <= 2)
 })
 
@@ -66,6 +71,20 @@ test('a dirty file is synced before it is closed', async (t) => {
     'sync chunk1',
     'close chunk1',
   ])
+})
+
+test('in unsafe mode files are closed without a sync, and the disk all the same', async (t) => {
+  const { client, files, disk, folder } = await open(t, {
+    openFilesMax: 1,
+    cacheMode: CacheMode.UNSAFE,
+  })
+  for (let index = 0; index < 4; index++) await client.write(index * CHUNK, filled(PAGE))
+  t.is(files.log.filter((call) => call.startsWith('close chunk')).length, 3)
+  await client.write(0, filled(PAGE, 9))
+  await disk.close()
+  t.deepEqual(folder.openDescriptors(), [])
+  const again = await folder.open('a')
+  sameBytes(t, await again.client.read(0, PAGE), filled(PAGE, 9))
 })
 
 test('a file in use is not closed', async (t) => {

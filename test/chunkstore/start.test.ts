@@ -1,6 +1,8 @@
 import fs from 'node:fs'
+import path from 'node:path'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
+import { ChunkDisk } from '../../chunkstore/disk.ts'
 import { DiskError } from '../../chunkstore/disk-error.ts'
 import type { DiskErrorCode } from '../../chunkstore/disk-error.ts'
 import { DiskFolder, nodeFiles } from '../helpers/chunk-disk.ts'
@@ -156,6 +158,26 @@ test('a disk that cannot be locked is not opened', async (t) => {
   files.fault = (call) => (call === 'lock a' ? 37 : 0)
   const error = await t.throwsAsync(folder.open('a', {}, files), { code: 'EINUSE' })
   t.true(error.message.startsWith(`${folder.path('a')} cannot be locked: ENOLCK`))
+})
+
+test('a part that cannot be written is named, and what can be done', async (t) => {
+  const folder = new DiskFolder(t)
+  folder.make('a')
+  const files = new TestFiles(nodeFiles())
+  files.fault = (call) => (call === 'abilities a' ? 30 : 0)
+  const error = await t.throwsAsync(folder.open('a', {}, files), { code: 'EPART' })
+  const words = [folder.path('a'), 'cannot be written', 'EROFS', '--read-only']
+  for (const word of words) t.true(error.message.includes(word), error.message)
+  const reader = await folder.open('a', READ_ONLY, files)
+  await reader.disk.close()
+})
+
+test('a disk knows its absolute path, however it was named', async (t) => {
+  const folder = new DiskFolder(t)
+  const file = folder.make('a')
+  const disk = await ChunkDisk.open(nodeFiles(), path.relative(process.cwd(), file))
+  t.is(disk.file, file)
+  await disk.close()
 })
 
 test("chunkdisk's lock file stops a writer, not a reader, and not in a parent", async (t) => {

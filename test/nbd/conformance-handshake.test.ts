@@ -1,4 +1,6 @@
 /** Rules of the handshake that the other tests leave open, over real sockets. See protocol.md. */
+import { once } from 'node:events'
+import net from 'node:net'
 import test from 'ava'
 import { MemoryDevice } from '../../device/memory.ts'
 import type { OptionReplyMessage } from '../helpers/naive-codec.ts'
@@ -61,6 +63,23 @@ test('ABORT and closing without a look at the answer leaves nothing behind', asy
   await (await started.attach()).disconnect()
 })
 
+test('a context is selected once, however often it is asked for', async (t) => {
+  const server = await SocketServer.start(t, new MemoryDevice(SIZE))
+  const client = await server.connect()
+  await client.greet()
+  await client.option(STRUCTURED_REPLY)
+  const name = 'base:allocation'
+  for (let count = 1; count < 4; count++) {
+    const data = metaData('disk', Array(count).fill(name))
+    const [first, ...rest] = await client.option(SET_META, data)
+    t.is(first.data.toString('utf8', 4), name)
+    t.deepEqual(
+      rest.map((reply) => reply.type),
+      [ACK],
+    )
+  }
+})
+
 test('after GO come no zeros, whatever the client flags', async (t) => {
   const server = await SocketServer.start(t, new MemoryDevice(SIZE))
   const client = await server.connect()
@@ -89,7 +108,7 @@ test('EXPORT_NAME, INFO and GO tell the same size and flags', async (t) => {
 })
 
 for (const alignment of [1, 512, 4096, 65536]) {
-  test(`block sizes are told when asked for and never demanded, minimum ${alignment}`, async (t) => {
+  test(`block sizes are told when asked for, never demanded, minimum ${alignment}`, async (t) => {
     const device = Object.assign(new MemoryDevice(SIZE), { alignment })
     const server = await SocketServer.start(t, device)
     const client = await server.connect()
@@ -131,4 +150,20 @@ test('INFO holds nothing, however often it is asked', async (t) => {
   for (let count = 0; count < 60; count++) await client.option(INFO, infoData('disk', [0, 1, 2, 3]))
   t.deepEqual(started.server.statistics(), before)
   t.is(before.requestsInFlight, 0)
+})
+
+test.serial('a TCP connection is accepted with TCP_NODELAY', async (t) => {
+  const { setNoDelay } = net.Socket.prototype
+  const peers: (number | undefined)[] = []
+  net.Socket.prototype.setNoDelay = function (this: net.Socket, isOn = true) {
+    if (isOn) peers.push(this.remotePort)
+    return setNoDelay.call(this, isOn)
+  }
+  t.teardown(() => (net.Socket.prototype.setNoDelay = setNoDelay))
+  const { server } = await SocketServer.start(t, new MemoryDevice(SIZE))
+  const address = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 })
+  const client = net.connect(address.kind === 'tcp' ? address.port : 0)
+  t.teardown(() => client.destroy())
+  await once(client, 'data')
+  t.deepEqual(peers, [client.localPort])
 })

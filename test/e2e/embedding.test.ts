@@ -1,0 +1,95 @@
+/** The examples of the README and of docs/embedding.md compile, run and serve, as they stand there. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import test, { type ExecutionContext } from 'ava'
+import { makeDisk } from '../helpers/chunks.ts'
+import { DiskClient } from '../helpers/disk-client.ts'
+import { tempDirectory } from '../helpers/temp.ts'
+import { run } from '../helpers/tools.ts'
+
+const REPOSITORY = join(import.meta.dirname, '../..')
+const LIBRARY = join(REPOSITORY, 'index.ts')
+
+/** The first TypeScript block of a page; the package's name stands for this working tree. */
+function example(page: string, changes: Readonly<Record<string, string>>): string {
+  const text = readFileSync(join(REPOSITORY, page), 'utf8')
+  let code = /```ts\n(.*?)```/s.exec(text)?.[1] ?? ''
+  for (const [before, after] of Object.entries({ "'chunknbd'": `'${LIBRARY}'`, ...changes })) {
+    if (!code.includes(before)) throw new Error(`${page} has no ${before} any more`)
+    code = code.replace(before, after)
+  }
+  return code
+}
+
+async function compiles(t: ExecutionContext, directory: string, code: string): Promise<void> {
+  writeFileSync(join(directory, 'example.ts'), code)
+  const config = {
+    extends: join(REPOSITORY, 'tsconfig.json'),
+    compilerOptions: { typeRoots: [join(REPOSITORY, 'node_modules/@types')] },
+    include: ['example.ts'],
+  }
+  writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify(config))
+  writeFileSync(join(directory, 'package.json'), '{ "type": "module" }')
+  const compiler = join(REPOSITORY, 'node_modules/typescript/bin/tsc')
+  await run(t, process.execPath, [compiler, '-p', directory])
+}
+
+/** Runs the example until it listens. @returns its end, after a SIGTERM */
+async function start(t: ExecutionContext, directory: string): Promise<() => Promise<unknown[]>> {
+  const loader = import.meta.resolve('tsx')
+  const program = spawn(process.execPath, ['--import', loader, 'example.ts'], {
+    cwd: directory,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  t.teardown(() => program.kill('SIGKILL'))
+  const ended = once(program, 'exit')
+  while (!existsSync(join(directory, 's'))) {
+    const wait = new Promise((resolve) => setTimeout(resolve, 20))
+    if ((await Promise.race([wait, ended])) !== undefined) throw new Error('the example ended')
+  }
+  return () => {
+    program.kill('SIGTERM')
+    return ended
+  }
+}
+
+test('docs/embedding.md: a device of your own', async (t) => {
+  const directory = tempDirectory(t)
+  await compiles(t, directory, example('docs/embedding.md', { '/tmp/pattern.sock': 's' }))
+  const stop = await start(t, directory)
+  const client = await DiskClient.connect(`nbd+unix:///pattern?socket=${directory}/s`)
+  const expected = [Buffer.alloc(96, 2), Buffer.alloc(4096, 3), Buffer.alloc(808, 4)]
+  const seen = await client.read(3 * 4096 - 96, 5000)
+  t.true(Buffer.concat(expected).equals(seen))
+  await t.throwsAsync(client.write(0, Buffer.from('x')), { message: /fails with 1$/ })
+  await client.disconnect()
+  t.deepEqual(await stop(), [0, null])
+})
+
+test('README.md: a disk served from a program of your own', async (t) => {
+  const directory = tempDirectory(t)
+  await makeDisk(join(directory, 'disk.chunkdisk'), { size: '1M' })
+  const tcp = "{ kind: 'tcp', host: '127.0.0.1', port: 10809 }"
+  const code = example('README.md', { [tcp]: "{ kind: 'unix', path: 's' }" })
+  await compiles(t, directory, code)
+  const stop = await start(t, directory)
+  const client = await DiskClient.connect(`nbd+unix:///disk?socket=${directory}/s`)
+  await client.write(1000, Buffer.from('hello'))
+  t.is(Buffer.from(await client.read(1000, 5)).toString(), 'hello')
+  await client.disconnect()
+  await stop()
+})
+
+test('the library can be imported by its URL, and names what the pages name', async (t) => {
+  const library = (await import(pathToFileURL(LIBRARY).href)) as Record<string, unknown>
+  const pages = ['README.md', 'docs/embedding.md'].map((page) =>
+    readFileSync(join(REPOSITORY, page), 'utf8'),
+  )
+  for (const name of ['createDisk', 'surveyDisk', 'mapDisk', 'checkDisk', 'CachedDevice']) {
+    t.is(typeof library[name], 'function', name)
+    t.true(pages.some((text) => text.includes(name)))
+  }
+})
