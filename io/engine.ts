@@ -19,7 +19,7 @@ export function createIo(wanted: Engine = Engine.AUTO): ChosenIo {
   if (typeof uring !== 'string') {
     return { io: uring, reason: wanted === Engine.AUTO ? 'io_uring works here' : 'as asked for' }
   }
-  if (wanted === Engine.AUTO) return { io: createNodeIo(), reason: `no io_uring: ${uring}` }
+  if (wanted === Engine.AUTO) return { io: createNodeIo(), reason: uring }
   const message = `engine uring: ${uring}; use --engine node, or auto`
   throw Object.assign(new Error(message), { code: 'ENGINE' })
 }

@@ -32,9 +32,9 @@ const TURN_ROUNDS_MAX = 32
 const TURN_MS_MAX = 2
 
 /**
- * The kernel says that it has work, then looks whether to signal it; we switch signals on, then look
- * whether it has work. Only x86 keeps that order without a barrier in the kernel: elsewhere we look
- * from inside the kernel.
+ * The kernel says that it has work, then looks whether to signal it; we switch signals on, then
+ * look whether it has work. Only x86 keeps that order without a barrier in the kernel: elsewhere
+ * we look from inside the kernel.
  */
 const MUST_LOOK_AGAIN = process.arch !== 'x64'
 

@@ -75,7 +75,7 @@ test.serial('without io_uring, auto takes the node engine and uring fails, both 
   process.env['CHUNKNBD_NO_FFI'] = '1'
   const { io, reason } = createIo(Engine.AUTO)
   t.is(io.name, 'node')
-  t.regex(reason, /^no io_uring: .*CHUNKNBD_NO_FFI=1/)
+  t.regex(reason, /CHUNKNBD_NO_FFI=1/)
   t.throws(() => createIo(Engine.URING), { code: 'ENGINE', message: /--engine node/ })
   if (before === undefined) delete process.env['CHUNKNBD_NO_FFI']
   else process.env['CHUNKNBD_NO_FFI'] = before
