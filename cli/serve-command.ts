@@ -77,7 +77,7 @@ async function serve(files: readonly string[], options: Options, command: Comman
     command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE')
   }
   const log = createLogger(options.logLevel)
-  const { io, reason } = createIo(options.engine)
+  const { io, reason } = createIo(options.engine, { batchReads: options.pageCache === 0 })
   if (options.engine === Engine.AUTO && io.name !== Engine.URING) {
     log.warn({ reason }, 'engine node: io_uring cannot be used')
   }

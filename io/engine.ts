@@ -1,7 +1,7 @@
 /** Chooses the engine: io_uring where the machine allows it, else the one that works everywhere. */
 import type { Io } from './io.ts'
 import { createNodeIo } from './node.ts'
-import { createUringIo } from './uring.ts'
+import { createUringIo, type UringOptions } from './uring.ts'
 
 export const Engine = { AUTO: 'auto', URING: 'uring', NODE: 'node' } as const
 export type Engine = (typeof Engine)[keyof typeof Engine]
@@ -13,9 +13,9 @@ export interface ChosenIo {
 }
 
 /** @throws Error with code ENGINE if the wanted engine is impossible here */
-export function createIo(wanted: Engine = Engine.AUTO): ChosenIo {
+export function createIo(wanted: Engine = Engine.AUTO, options: UringOptions = {}): ChosenIo {
   if (wanted === Engine.NODE) return { io: createNodeIo(), reason: 'as asked for' }
-  const uring = createUringIo()
+  const uring = createUringIo(options)
   if (typeof uring !== 'string') {
     return { io: uring, reason: wanted === Engine.AUTO ? 'io_uring works here' : 'as asked for' }
   }

@@ -2,11 +2,13 @@
 import { mkdirSync, renameSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { createIo } from '../../io/engine.ts'
 import { makeDisk } from '../helpers/chunks.ts'
 import { tempDirectory } from '../helpers/temp.ts'
 import { runInProcess } from './in-process.ts'
 
 const K = 1024
+const { io, reason } = createIo()
 const CHUNK = 64 * K
 
 /**
@@ -44,7 +46,7 @@ size        608K (622592 bytes)
 chunks      10 of 64K
 present     2 full, 1 empty, 7 absent
 allocated   80K (81920 bytes)
-engine      node
+engine      ${io.name} (${reason})
 holes       punched inside chunk files
 page cache  64M
 
@@ -62,7 +64,8 @@ test.serial('info --json: the same for programs', async (t) => {
   const text = await printed(t, directory, 'info', 'child.chunkdisk', '--json')
   const { layers, features, ...geometry } = JSON.parse(text) as Record<string, never>
   t.deepEqual(geometry, { diskSize: 622592, chunkSize: 65536, chunkCount: 10 })
-  t.like(features, { engine: 'node', holePunching: true, sparseMaps: true, pageCache: '64M' })
+  const engine = { engine: io.name, engineReason: reason }
+  t.like(features, { ...engine, holePunching: true, sparseMaps: true, pageCache: '64M' })
   t.like(layers, {
     length: 2,
     0: {
