@@ -73,6 +73,25 @@ test('a dirty file is synced before it is closed', async (t) => {
   ])
 })
 
+test('no dirty file is closed while its sync is not done', async (t) => {
+  const { client, files } = await open(t, { openFilesMax: 12 })
+  const held = files.hold(/^sync/)
+  const writes = Array.from({ length: 16 }, (_, index) => index)
+  const done = (async () => {
+    for (const index of writes) await client.write(index * CHUNK, filled(PAGE))
+  })()
+  await held.reached
+  await files.made(/^write chunk11/)
+  for (let turn = 0; turn < 50; turn++) await new Promise((go) => setImmediate(go))
+  t.deepEqual(
+    files.log.filter((call) => call.startsWith('close chunk')),
+    [],
+  )
+  held.release()
+  await done
+  t.true(files.log.some((call) => call.startsWith('close chunk')))
+})
+
 test('in unsafe mode files are closed without a sync, and the disk all the same', async (t) => {
   const { client, files, disk, folder } = await open(t, {
     openFilesMax: 1,
