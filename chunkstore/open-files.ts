@@ -117,8 +117,8 @@ export class OpenFiles {
     if (last !== chunk) this.#open[this.#open.indexOf(chunk)] = last
     const fd = chunk.fd
     chunk.fd = -1
-    // What was not synced by now never will be: in unsafe mode, or at the end of a failed disk.
-    chunk.synced = chunk.modified
+    // What was not synced by now never will be, and must not be looked for.
+    if (this.#store.options.cacheMode === CacheMode.UNSAFE) chunk.synced = chunk.modified
     try {
       await this.#store.files.close(fd)
     } catch (error) {

@@ -1,8 +1,13 @@
 /** Turns words of the command line into values; what does not fit is a usage error (exit 2). */
+import { constants } from 'node:buffer'
 import { InvalidArgumentError } from 'commander'
 import { PAGES_MAX, PAGE_SIZE } from '../cache/limits.ts'
 import { formatSize, parseSize } from '../chunkstore/size.ts'
 import { type NbdUri, parseUri } from '../nbd/uri.ts'
+
+/** What a page table can name, and Node allocates in one piece (4 GiB and more); whole GiB. */
+const PAGE_CACHE_BYTES_MAX =
+  Math.floor(Math.min(PAGES_MAX * PAGE_SIZE, constants.MAX_LENGTH - PAGE_SIZE) / 2 ** 30) * 2 ** 30
 
 /** Bytes, 0 included. */
 export function sizeArgument(text: string): number {
@@ -20,9 +25,8 @@ export function blocksArgument(text: string): number {
 
 export function pageCacheArgument(text: string): number {
   const size = sizeArgument(text)
-  const max = PAGES_MAX * PAGE_SIZE
-  if (size <= max) return size
-  throw new InvalidArgumentError(`It can be at most ${formatSize(max)}.`)
+  if (size <= PAGE_CACHE_BYTES_MAX) return size
+  throw new InvalidArgumentError(`It can be at most ${formatSize(PAGE_CACHE_BYTES_MAX)}.`)
 }
 
 export interface PartArgument {

@@ -2,9 +2,8 @@ import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import { CachedDevice } from '../../cache/cached-device.ts'
 import type { ChunkDisk } from '../../chunkstore/disk.ts'
-import type { Files } from '../../io/io.ts'
 import { deviceContract } from '../device-contract.ts'
-import { DiskFolder, nodeFiles, plainFiles } from '../helpers/chunk-disk.ts'
+import { DiskFolder, nodeFiles } from '../helpers/chunk-disk.ts'
 import { TestFiles } from '../helpers/test-files.ts'
 
 const SHAPE = { size: 2 ** 20 + 20_480, chunkSize: 65_536 }
@@ -15,10 +14,10 @@ const NO_HOLE_STATUS = {
     'SEEK_HOLE cannot tell a hole from allocated blocks that were never written',
 }
 
-async function chunkDisk(t: ExecutionContext, real: Files): Promise<ChunkDisk> {
+async function chunkDisk(t: ExecutionContext): Promise<ChunkDisk> {
   const folder = new DiskFolder(t)
   folder.make('a', SHAPE)
-  return (await folder.open('a', { openFilesMax: 4 }, unsynced(real))).disk
+  return (await folder.open('a', { openFilesMax: 4 }, unsynced())).disk
 }
 
 /** A parent that is full of zeros: the child reads as a new device, but has to copy. */
@@ -29,16 +28,16 @@ async function child(t: ExecutionContext): Promise<ChunkDisk> {
   const { disk, client } = await folder.open('base')
   await client.write(0, new Uint8Array(disk.size))
   await disk.close()
-  return (await folder.open('child', {}, unsynced(nodeFiles()))).disk
+  return (await folder.open('child', {}, unsynced())).disk
 }
 
 /** The suite syncs a lot, and syncing has its own tests. */
-function unsynced(real: Files): Files {
-  return Object.assign(new TestFiles(real), { syncs: false })
+function unsynced(): TestFiles {
+  return Object.assign(new TestFiles(nodeFiles()), { syncs: false })
 }
 
 deviceContract(test, 'a chunk disk', {
-  make: async (t) => ({ device: await chunkDisk(t, nodeFiles()) }),
+  make: async (t) => ({ device: await chunkDisk(t) }),
   deviations: NO_HOLE_STATUS,
 })
 
@@ -47,13 +46,9 @@ deviceContract(test, 'a child disk', {
   deviations: NO_HOLE_STATUS,
 })
 
-deviceContract(test, 'a chunk disk without system calls', {
-  make: async (t) => ({ device: await chunkDisk(t, plainFiles()) }),
-})
-
 deviceContract(test, 'a cached chunk disk', {
   async make(t) {
-    const lower = await chunkDisk(t, nodeFiles())
+    const lower = await chunkDisk(t)
     const arena = new Uint8Array(CACHE_BYTES)
     return { device: new CachedDevice(lower, { arena, retain: true }) }
   },

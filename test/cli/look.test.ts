@@ -147,7 +147,7 @@ interface Finding {
   readonly message: RegExp
 }
 
-/** Damages a chain of two disks with `damage`; check finds exactly `findings`, `@` its directory. */
+/** Damages a chain of two disks; check finds exactly `findings`, `@` is its directory. */
 const finds = test.macro<[damage: (directory: string) => void, findings: readonly Finding[]]>({
   exec: async (t, damage, findings) => {
     const directory = await chain(t)

@@ -1,5 +1,7 @@
 /** What is wrong usage, and what the help says. */
+import { constants } from 'node:buffer'
 import test from 'ava'
+import { pageCacheArgument } from '../../cli/arguments.ts'
 import { tempDirectory } from '../helpers/temp.ts'
 import { runInProcess } from './in-process.ts'
 
@@ -51,12 +53,22 @@ test.serial(isRefused, 'serve --memory 5000', /--memory.*multiple of 4K above 0/
 test.serial(isRefused, 'serve --memory 1M --cache none', /writeback, writethrough, unsafe/)
 test.serial(isRefused, 'serve --memory 1M --log-level loud', /trace, debug, info, warn/)
 test.serial(isRefused, 'serve --memory 1M --page-cache x', /not a size/)
-test.serial(isRefused, 'serve --memory 1M --page-cache 1024G', /page-cache.*at most 256G/)
+test.serial(isRefused, 'serve --memory 1M --page-cache 1024G', /page-cache.*at most \d+G/)
 test.serial(isRefused, 'serve --memory 1M --listen nbds://[::1]', /TLS is not supported yet/)
 test.serial(isRefused, 'serve --memory 1M --listen nbd://h/name', /Leave out "\/name"/)
 test.serial(isRefused, 'serve --memory 1M --listen 127.0.0.1:10809', /not an NBD URI; write nbd:/)
 test.serial(isRefused, 'serve --memory 1M --listen nbd+unix:///x', /Leave out|add \?socket=PATH/)
 test.serial(isRefused, 'serve --memory 1M --listen nbd:///', /host is missing/)
+
+test.serial('the largest page cache is one that can be had in one piece', async (t) => {
+  const directory = tempDirectory(t)
+  const { stderr } = await runInProcess(directory, 'serve', '--page-cache', '1024G', 'd')
+  const largest = Number(/at most (\d+)G/.exec(stderr)?.[1]) * 2 ** 30
+  t.true(largest >= 2 ** 30)
+  t.is(pageCacheArgument(String(largest)), largest)
+  t.true(largest < constants.MAX_LENGTH)
+  t.throws(() => pageCacheArgument(String(largest + 1)), { message: /at most/ })
+})
 
 for (const name of COMMANDS) {
   test.serial(`"${name} --help" has examples and says what each option is for`, async (t) => {

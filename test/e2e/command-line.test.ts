@@ -108,7 +108,7 @@ test('two disks of one name, or the same disk twice, are refused by name', async
   }
 })
 
-test('serve --read-only: the flag is told, changes are refused, readers share the disk', async (t) => {
+test('serve --read-only: told, changes are refused, readers share the disk', async (t) => {
   const directory = tempDirectory(t)
   await makeDisk(join(directory, 'd.chunkdisk'), SMALL)
   const args = ['d.chunkdisk', '--memory', '1M', '--read-only']

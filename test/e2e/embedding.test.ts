@@ -1,4 +1,4 @@
-/** The examples of the README and of docs/embedding.md compile, run and serve, as they stand there. */
+/** The examples of the README and of docs/embedding.md compile, run and serve as they stand. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'

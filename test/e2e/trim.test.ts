@@ -44,7 +44,7 @@ function noise(length: number): Uint8Array {
   return Buffer.alloc(length, period)
 }
 
-test('TRIM gives space back; a wholly trimmed chunk file has 0 bytes, also after a restart', async (t) => {
+test('TRIM gives space back: chunk files have 0 bytes, also after a restart', async (t) => {
   const first = await newDisk(t, '16M', '1M')
   const data = noise(16 * M)
   await first.client.write(0, data)
