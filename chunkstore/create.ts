@@ -1,6 +1,7 @@
 /** Creates a disk: its descriptor and its part directories. Overwrites nothing. */
 import path from 'node:path'
-import type { Files } from '../io/io.ts'
+import type { Files, FileStatus } from '../io/io.ts'
+import { ChainMode, closeChain, openChain } from './chain.ts'
 import {
   checkedGeometry,
   type Descriptor,
@@ -8,7 +9,7 @@ import {
   parseDescriptor,
 } from './descriptor.ts'
 import { DiskError } from './disk-error.ts'
-import { readDescriptor } from './layer.ts'
+import type { Layer } from './layer.ts'
 import { CHUNK_SIZE_DEFAULT } from './limits.ts'
 import { Part } from './part.ts'
 import { parseSize } from './size.ts'
@@ -27,12 +28,55 @@ export interface CreateOptions {
 
 /**
  * @returns the descriptor that was written
- * @throws DiskError EEXISTS, EDESCRIPTOR, EPART, ECHAIN
+ * @throws DiskError EEXISTS, EDESCRIPTOR, EPART, ECHAIN; nothing has been made then
  */
 export async function createDisk(files: Files, options: CreateOptions): Promise<Descriptor> {
   const file = path.resolve(options.file)
-  if (await exists(files, file)) throw taken(file)
-  const parent = options.parent === null ? null : await readParent(files, options.parent)
+  if ((await statusOf(files, file)) !== null) throw taken(file)
+  const parents = options.parent === null ? [] : await openParents(files, options.parent)
+  let text: string
+  let descriptor: Descriptor
+  try {
+    text = describe(file, options, parents[0]?.descriptor ?? null)
+    descriptor = parseDescriptor(text, file)
+    await checkParts(files, descriptor, parents)
+  } finally {
+    await closeChain(files, parents)
+  }
+  await makeParts(files, descriptor)
+  await files.makeDirectory(path.dirname(file))
+  await files.createText(file, text).catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'EEXIST' ? taken(file) : error
+  })
+  return descriptor
+}
+
+/** @returns null if there is no such file */
+async function statusOf(files: Files, file: string): Promise<FileStatus | null> {
+  try {
+    return await files.status(file)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+}
+
+function taken(file: string): DiskError {
+  return new DiskError('EEXISTS', `${file} exists; choose another name or remove it`)
+}
+
+/** The parent and its ancestors: who cannot be opened cannot be served either. */
+async function openParents(files: Files, parent: string): Promise<Layer[]> {
+  try {
+    return await openChain(files, path.resolve(parent), ChainMode.LOOK)
+  } catch (error) {
+    if (error instanceof DiskError) throw new DiskError(error.code, `parent: ${error.message}`)
+    throw error
+  }
+}
+
+/** @returns the text of the descriptor */
+function describe(file: string, options: CreateOptions, parent: Descriptor | null): string {
   const diskSize = options.diskSize ?? parent?.geometry.diskSize
   if (diskSize === undefined) throw wrong(file, 'give its size (--size) or a parent (--parent)')
   const chunkSize =
@@ -49,36 +93,7 @@ export async function createDisk(files: Files, options: CreateOptions): Promise<
     written: fromDescriptor(part.directory, file, options.parts.length === 0),
   }))
   const parentWritten = options.parent === null ? null : fromDescriptor(options.parent, file, false)
-  const text = formatDescriptor(parentWritten, geometry, parts)
-  const descriptor = parseDescriptor(text, file)
-  await makeParts(files, descriptor)
-  await files.createText(file, text).catch((error: NodeJS.ErrnoException) => {
-    throw error.code === 'EEXIST' ? taken(file) : error
-  })
-  return descriptor
-}
-
-async function exists(files: Files, file: string): Promise<boolean> {
-  try {
-    await files.status(file)
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
-    throw error
-  }
-}
-
-function taken(file: string): DiskError {
-  return new DiskError('EEXISTS', `${file} exists; choose another name or remove it`)
-}
-
-async function readParent(files: Files, parent: string): Promise<Descriptor> {
-  try {
-    return await readDescriptor(files, path.resolve(parent))
-  } catch (error) {
-    if (error instanceof DiskError) throw new DiskError(error.code, `parent: ${error.message}`)
-    throw error
-  }
+  return formatDescriptor(parentWritten, geometry, parts)
 }
 
 function checkSame(geometry: Descriptor['geometry'], parent: Descriptor): void {
@@ -102,30 +117,61 @@ function fromDescriptor(given: string, file: string, beside: boolean): string {
   return ambiguous ? `./${relative}` : relative
 }
 
-async function makeParts(files: Files, descriptor: Descriptor): Promise<void> {
-  const seen = new Map<string, string>()
-  for (const line of descriptor.parts) {
-    if (/[\r\n]/.test(line.directory)) {
-      throw wrong(descriptor.file, `part ${JSON.stringify(line.directory)} has a line break`)
+/** Looks at what is there already; a directory that is missing is made later. */
+async function checkParts(
+  files: Files,
+  descriptor: Descriptor,
+  parents: readonly Layer[],
+): Promise<void> {
+  const users = new Map<string, string>()
+  for (const layer of parents) {
+    for (const part of layer.parts) users.set(part.identity, layer.descriptor.file)
+  }
+  const given = new Set<string>()
+  for (const { directory, chunksMax } of descriptor.parts) {
+    if (/[\r\n]/.test(directory)) {
+      throw wrong(descriptor.file, `part ${JSON.stringify(directory)} has a line break`)
     }
-    await files.makeDirectory(line.directory).catch((error: NodeJS.ErrnoException) => {
-      const why = error.code === 'EEXIST' ? 'it is not a directory' : error.message
-      throw new DiskError('EPART', `part ${line.directory} cannot be made: ${why}`)
+    const found = await statusOf(files, directory).catch((error: Error) => {
+      throw new DiskError('EPART', `part ${directory} cannot be made: ${error.message}`)
     })
-    const part = new Part(line.directory, line.chunksMax)
+    if (found !== null && !found.isDirectory) {
+      throw new DiskError('EPART', `part ${directory} cannot be made: it is not a directory`)
+    }
+    const user = found === null ? undefined : users.get(found.identity)
+    if (user !== undefined) {
+      const fix = 'choose another directory'
+      throw new DiskError('EPART', `part ${directory} belongs to the parent ${user}; ${fix}`)
+    }
+    if (given.has(found?.identity ?? directory)) throw twice(directory)
+    given.add(found?.identity ?? directory)
+    if (found !== null) await refuseChunks(files, new Part(directory, chunksMax))
+  }
+}
+
+async function refuseChunks(files: Files, part: Part): Promise<void> {
+  const { chunks, orphans } = await part.scan(files, Number.MAX_SAFE_INTEGER)
+  if (chunks.length + orphans.length === 0) return
+  const why = 'holds chunk files of some other disk; choose an empty directory'
+  throw new DiskError('EPART', `part ${part.directory} ${why}`)
+}
+
+async function makeParts(files: Files, descriptor: Descriptor): Promise<void> {
+  const made = new Set<string>()
+  for (const { directory, chunksMax } of descriptor.parts) {
+    await files.makeDirectory(directory).catch((error: Error) => {
+      throw new DiskError('EPART', `part ${directory} cannot be made: ${error.message}`)
+    })
+    const part = new Part(directory, chunksMax)
     await part.open(files)
     await part.close(files)
-    const twin = seen.get(part.identity)
-    if (twin !== undefined) {
-      throw new DiskError('EPART', `part directory given twice: ${line.directory}; give it once`)
-    }
-    seen.set(part.identity, line.directory)
-    const { chunks, orphans } = await part.scan(files, Number.MAX_SAFE_INTEGER)
-    if (chunks.length + orphans.length > 0) {
-      const why = 'holds chunk files of some other disk; choose an empty directory'
-      throw new DiskError('EPART', `part ${line.directory} ${why}`)
-    }
+    if (made.has(part.identity)) throw twice(directory)
+    made.add(part.identity)
   }
+}
+
+function twice(directory: string): DiskError {
+  return new DiskError('EPART', `part directory given twice: ${directory}; give it once`)
 }
 
 function wrong(file: string, what: string): DiskError {

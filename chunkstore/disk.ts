@@ -149,7 +149,7 @@ async function prepareWriting(files: Files, layer: Layer): Promise<void> {
   for (const part of layer.parts) {
     part.writable = true
     part.abilities = await files.abilities(part.directory).catch((error: NodeJS.ErrnoException) => {
-      const why = `cannot be written (${error.code}); make it writable, or open the disk --read-only`
+      const why = `cannot be written (${error.code}); make it so, or open the disk --read-only`
       throw new DiskError('EPART', `part directory ${part.directory} ${why}`)
     })
   }

@@ -71,6 +71,24 @@ withHoles('a chunk is copied under a temporary name and appears whole', async (t
   t.true(folder.allocated('child', 'chunk0') < 2 * 2 ** 20, 'holes stay holes')
 })
 
+test('a temporary file that could not be removed is used again', async (t) => {
+  const folder = new DiskFolder(t)
+  folder.make('base')
+  folder.make('child', { parent: 'base' })
+  const base = await folder.open('base')
+  await base.client.write(0, filled(PAGE))
+  await base.disk.close()
+  const files = new TestFiles(nodeFiles())
+  const { client } = await folder.open('child', {}, files)
+  files.fault = (call) => (/^(rename|remove)/.test(call) ? ENOSPC : 0)
+  await t.throwsAsync(client.write(PAGE, filled(PAGE)), { message: /errno 28 at 4096/ })
+  t.deepEqual(folder.list('child'), ['.tmp-chunk0 65536'])
+  files.fault = () => 0
+  await client.write(PAGE, filled(PAGE, 9))
+  t.deepEqual(folder.list('child'), ['chunk0 65536'])
+  sameBytes(t, await client.read(0, 2 * PAGE), filled(2 * PAGE).fill(9, PAGE))
+})
+
 test('everybody who waits for a chunk that cannot be made is told, readers go on', async (t) => {
   const folder = new DiskFolder(t)
   folder.make('base')

@@ -14,7 +14,7 @@ const MAY_FAIL =
   /^(?!sync (?!\.tmp)|syncDirectory|abilities|readText|lock|list|status |remove \.tmp)/
 
 for (const openFilesMax of [1, 1000]) {
-  test(`random failures and late completions agree with a model, ${openFilesMax} open`, async (t) => {
+  test(`random failures agree with a model, ${openFilesMax} open`, async (t) => {
     const random = new Random(seedFor(t))
     const folder = new DiskFolder(t)
     folder.make('base', SHAPE)

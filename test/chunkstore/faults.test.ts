@@ -1,7 +1,8 @@
 /**
  * Every call a scenario makes fails: for each n the n-th, with EIO or ENOSPC, or everything that
- * takes space from the n-th on. What was acknowledged must be there, what failed may be old or new from the reported place on, nothing
- * else may change; afterwards the same disk goes on, or, after a failed sync, the reopened one.
+ * takes space from the n-th on. What was acknowledged must be there, what failed may be old or new
+ * from the reported place on, nothing else may change; afterwards the same disk goes on, or, after
+ * a failed sync, the reopened one.
  */
 import assert from 'node:assert/strict'
 import test from 'ava'

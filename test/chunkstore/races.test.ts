@@ -94,7 +94,7 @@ test('many writes into a chunk that is missing make it once', async (t) => {
   }
 })
 
-test('reads that are started during the creation of a chunk see zeros, or what is written', async (t) => {
+test('a read during the creation of a chunk sees zeros', async (t) => {
   const { client, files } = await open(t, [])
   const held = files.hold(/^truncate/)
   const write = client.write(0, filled(PAGE))

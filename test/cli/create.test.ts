@@ -61,7 +61,7 @@ test.serial(makes, 'd.chunkdisk --size 1M --chunk-size 64K --part a:6 --part @/b
   directories: ['a', 'b', 'c/e'],
   says: 'created d.chunkdisk: 1M in 16 chunks of 64K',
 })
-test.serial.failing(makes, 'sub/d.chunkdisk --size 4K --part a', {
+test.serial(makes, 'sub/d.chunkdisk --size 4K --part a', {
   descriptor: '4096\n4096\n1 ../a\n',
   directories: ['sub', 'a'],
   says: 'created sub/d.chunkdisk: 4K in 1 chunks of 4K',
@@ -145,7 +145,7 @@ test.serial(refuses, 'd.chunkdisk --size 1M', {
 test.serial(refuses, 'd.chunkdisk --size 1M --chunk-size 2M', {
   says: /chunk size 2M is larger than the disk \(1M\); choose a smaller one/,
 })
-test.serial.failing(refuses, 'd.chunkdisk --size 1M --part a --part f', {
+test.serial(refuses, 'd.chunkdisk --size 1M --part a --part f', {
   prepare: put('f', 'a file'),
   says: /part .*\/f cannot be made: it is not a directory/,
 })
@@ -153,7 +153,7 @@ test.serial(refuses, 'd.chunkdisk --size 1M --part f/sub', {
   prepare: put('f', 'a file'),
   says: /part .*\/f\/sub cannot be made: .*not a directory/,
 })
-test.serial.failing(refuses, 'd.chunkdisk --size 1M --part p --part ./p/', {
+test.serial(refuses, 'd.chunkdisk --size 1M --part p --part ./p/', {
   says: /part directory given twice: .*\/p; give it once/,
 })
 test.serial(refuses, 'd.chunkdisk --size 1M --part p', {
@@ -182,7 +182,7 @@ test.serial(refuses, 'd.chunkdisk --chunk-size 128K --parent base.chunkdisk', {
   prepare: base,
   says: /the chunk size is 131072 bytes, the parent's 65536; leave out --chunk-size/,
 })
-test.serial.failing(refuses, 'd.chunkdisk --parent base.chunkdisk --part base.chunks', {
+test.serial(refuses, 'd.chunkdisk --parent base.chunkdisk --part base.chunks', {
   prepare: base,
   says: /base\.chunks.*parent/,
 })

@@ -64,7 +64,7 @@ test('a read of which the kernel holds a part is finished by a thread', async (t
 })
 
 for (const errno of [EAGAIN, EOPNOTSUPP, EINTR, EPERM]) {
-  test(`a read that cannot be served at once, by errno ${errno}, is left to a thread`, async (t) => {
+  test(`a read refused with errno ${errno} is left to a thread`, async (t) => {
     const fd = openFile(t)
     fs.writeSync(fd, filled(100))
     const files = new NodeFiles(systemCalls({ preadv2: () => -errno }))
