@@ -2,7 +2,7 @@
 import { Command, Option } from 'commander'
 import { CacheMode } from '../chunkstore/options.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
-import { createIo, Engine } from '../io/engine.ts'
+import { createIo, Engine, ENGINE_DEFAULT } from '../io/engine.ts'
 import { Server } from '../nbd/server.ts'
 import { formatUri, type NbdUri } from '../nbd/uri.ts'
 import { blocksArgument, listenArgument, pageCacheArgument } from './arguments.ts'
@@ -63,9 +63,12 @@ export function serveCommand(): Command {
         .default(PAGE_CACHE_BYTES, '64M'),
     )
     .addOption(
-      new Option('--engine <E>', 'how bytes move: io_uring, or what works everywhere')
+      new Option(
+        '--engine <E>',
+        'how bytes move: what works everywhere, io_uring, or auto (io_uring if it can be had)',
+      )
         .choices(Object.values(Engine))
-        .default(Engine.AUTO),
+        .default(ENGINE_DEFAULT),
     )
     .addOption(new Option('--log-level <L>', 'least level').choices(LOG_LEVELS).default('info'))
     .addHelpText('after', EXAMPLES)

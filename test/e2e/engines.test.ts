@@ -34,7 +34,7 @@ for (const engine of ENGINES) {
       await run(t, 'nbdcopy', ['--connections=2', server.uri, join(cwd, 'back')])
       t.true(readFileSync(join(cwd, 'back')).equals(bytes))
       t.is(await server.stop(), 0)
-      t.regex(server.log(), new RegExp(`"engine":"${engine}","reason":"as asked for"`))
+      t.regex(server.log(), new RegExp(`"engine":"${engine}","reason":"[a-z ]+"`))
     })
   }
 
