@@ -72,3 +72,20 @@ test('a large read tells of the holes inside a file, a small one does not look',
   await subject.perform('read', 0, 2 * PAGE, { extents: list })
   t.is(list.count, 1)
 })
+
+test('the status of a file with very many holes is told a part at a time', async (t) => {
+  const folder = new DiskFolder(t)
+  folder.make('a', { size: 512 * PAGE, chunkSize: 512 * PAGE })
+  const { disk, client } = await folder.open('a')
+  const data = new Uint8Array(PAGE).fill(7)
+  for (let page = 0; page < 512; page += 2) await client.write(page * PAGE, data)
+  const subject = new TestDevice({ device: disk })
+  const list = new ExtentList(4096)
+  await subject.perform('blockStatus', 0, 512 * PAGE, { extents: list })
+  t.true(list.count >= 1 && list.count <= 128, `${list.count} extents`)
+  const whole = await client.blockStatus(0, 512 * PAGE)
+  t.is(
+    whole.reduce((sum, extent) => sum + extent.length, 0),
+    512 * PAGE,
+  )
+})
