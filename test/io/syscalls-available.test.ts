@@ -1,11 +1,10 @@
 import test from 'ava'
-import { loadSystemCalls, SystemCalls } from '../../io/syscalls.ts'
+import { loadSystemCalls } from '../../io/syscalls.ts'
 import { isContinuousIntegration } from '../helpers/tools.ts'
 
 test('the system calls can be reached here, which many other tests need to run', (t) => {
   const loaded = loadSystemCalls()
-  if (loaded instanceof SystemCalls) return t.pass()
-  if (isContinuousIntegration()) return t.fail(loaded)
-  t.log(`SKIPPED: tests of holes and of what the kernel has in memory: ${loaded}`)
-  t.pass()
+  const reason = typeof loaded === 'string' ? loaded : ''
+  if (reason !== '') t.log(`SKIPPED: tests of holes and of the kernel's memory: ${reason}`)
+  t.true(reason === '' || !isContinuousIntegration(), reason)
 })
