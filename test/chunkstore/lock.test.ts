@@ -1,16 +1,17 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import { DiskFolder, nodeFiles, plainFiles, systemCalls } from '../helpers/chunk-disk.ts'
+import { findTool, requireTool } from '../helpers/tools.ts'
 
 const HOLDER = fileURLToPath(new URL('disk-holder.ts', import.meta.url))
 const READ_ONLY = { readOnly: true }
 const IN_USE = { code: 'EINUSE' }
 
-const hasFlock = spawnSync('flock', ['--version']).error === undefined
+const hasFlock = findTool('flock') !== null
 
 /** With and without the FFI, on either side. */
 const engines = [
@@ -22,6 +23,10 @@ const engines = [
     works: hasFlock,
   },
 ]
+
+test('flock(1) is there for the locks without the FFI', (t) => {
+  if (requireTool(t, 'flock')) t.pass()
+})
 
 interface Holder {
   readonly child: ChildProcess
