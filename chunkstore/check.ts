@@ -6,8 +6,9 @@ import path from 'node:path'
 import { type Files, LockKind } from '../io/io.ts'
 import { ChunkState } from './chunk.ts'
 import type { Descriptor } from './descriptor.ts'
+import { readDescriptor } from './descriptor-file.ts'
 import { DiskError } from './disk-error.ts'
-import { readDescriptor, stateOf } from './layer.ts'
+import { stateOf } from './layer.ts'
 import { CHAIN_DEPTH_MAX } from './limits.ts'
 import { type FoundChunk, Part } from './part.ts'
 
@@ -31,8 +32,11 @@ export interface Finding {
   readonly message: string
 }
 
-/** @returns what breaks a rule, in the order of the chain; empty: all is well */
-export async function checkDisk(files: Files, file: string): Promise<Finding[]> {
+/**
+ * @param isLocked the caller holds the writer's lock: a temporary file is nobody's
+ * @returns what breaks a rule, in the order of the chain; empty: all is well
+ */
+export async function checkDisk(files: Files, file: string, isLocked = false): Promise<Finding[]> {
   const findings: Finding[] = []
   const directories = new Map<string, string>()
   let child: Descriptor | null = null
@@ -40,7 +44,7 @@ export async function checkDisk(files: Files, file: string): Promise<Finding[]> 
   for (let next: string | null = path.resolve(file); next !== null;) {
     const descriptor = await checkDescriptor(files, next, child, visited, findings)
     if (descriptor === null) break
-    await checkParts(files, descriptor, directories, findings)
+    await checkParts(files, descriptor, directories, findings, isLocked && child === null)
     child = descriptor
     next = descriptor.parent
   }
@@ -85,8 +89,9 @@ async function checkParts(
   descriptor: Descriptor,
   directories: Map<string, string>,
   findings: Finding[],
+  isLocked: boolean,
 ): Promise<void> {
-  const seen = new Map<number, string>()
+  const state: LayerState = { seen: new Map(), findings, isLocked }
   for (const line of descriptor.parts) {
     const part = new Part(line.directory, line.chunksMax)
     try {
@@ -104,19 +109,25 @@ async function checkParts(
         continue
       }
       directories.set(part.identity, line.directory)
-      await checkPart(files, part, descriptor, seen, findings)
+      await checkPart(files, part, descriptor, state)
     } finally {
       await part.close(files)
     }
   }
 }
 
+interface LayerState {
+  /** Where each chunk was seen first. */
+  readonly seen: Map<number, string>
+  readonly findings: Finding[]
+  readonly isLocked: boolean
+}
+
 async function checkPart(
   files: Files,
   part: Part,
   descriptor: Descriptor,
-  seen: Map<number, string>,
-  findings: Finding[],
+  { seen, findings, isLocked }: LayerState,
 ): Promise<void> {
   const { geometry } = descriptor
   const contents = await part.scan(files, geometry.chunkCount)
@@ -137,7 +148,8 @@ async function checkPart(
   for (const name of contents.orphans) {
     add(Rule.ORPHAN, name, `the disk has only ${geometry.chunkCount} chunks`)
   }
-  if (contents.temporaries.length === 0 || (await hasWriter(files, part))) return
+  if (contents.temporaries.length === 0) return
+  if (!isLocked && (await hasWriter(files, part))) return
   for (const name of contents.temporaries) {
     add(Rule.TEMPORARY, name, 'left by a crash; the next writer removes it')
   }

@@ -2,34 +2,38 @@
  * One descriptor with its parts and the chunk files found in them. A disk is a chain of layers,
  * the first is written, the others (its parents) are only read.
  */
-import fs from 'node:fs'
 import path from 'node:path'
-import { type Files, LockKind } from '../io/io.ts'
+import type { Files, LockKind } from '../io/io.ts'
 import { Chunk, ChunkState } from './chunk.ts'
-import { type Descriptor, parseDescriptor } from './descriptor.ts'
+import type { Descriptor } from './descriptor.ts'
+import { DescriptorFile, lockOne } from './descriptor-file.ts'
 import { DiskError } from './disk-error.ts'
-import { DESCRIPTOR_BYTES_MAX } from './limits.ts'
 import { FOREIGN_LOCK, type FoundChunk, Part, type PartContents } from './part.ts'
 
 export class Layer {
-  readonly descriptor: Descriptor
   readonly parts: readonly Part[]
   /** Chunks that have a file, by index. */
   readonly chunks = new Map<number, Chunk>()
-  identity = ''
-  #fd = -1
+  readonly #source: DescriptorFile
 
-  constructor(descriptor: Descriptor) {
-    this.descriptor = descriptor
-    this.parts = descriptor.parts.map((line) => new Part(line.directory, line.chunksMax))
+  constructor(source: DescriptorFile) {
+    this.#source = source
+    this.parts = source.descriptor.parts.map((line) => new Part(line.directory, line.chunksMax))
+  }
+
+  get descriptor(): Descriptor {
+    return this.#source.descriptor
+  }
+
+  /** Of the descriptor. */
+  get identity(): string {
+    return this.#source.identity
   }
 
   /** Opens the descriptor and the part directories; reads no chunk yet. */
   static async open(files: Files, file: string): Promise<Layer> {
-    const layer = new Layer(await readDescriptor(files, file))
+    const layer = new Layer(await DescriptorFile.open(files, file))
     try {
-      layer.#fd = await files.open(file, fs.constants.O_RDONLY)
-      layer.identity = (await files.statusOf(layer.#fd)).identity
       for (const part of layer.parts) await part.open(files)
     } catch (error) {
       await layer.close(files)
@@ -43,8 +47,9 @@ export class Layer {
    * @throws DiskError EINUSE, naming who holds the lock
    */
   async lock(files: Files, kind: LockKind): Promise<void> {
-    await lockOne(files, this.#fd, this.descriptor.file, kind)
+    await this.#source.lock(files, kind)
     for (const part of this.parts) await lockOne(files, part.fd, part.directory, kind)
+    await this.#source.verify(files)
   }
 
   /** @returns what each part holds; `chunks` is filled from it */
@@ -84,8 +89,7 @@ export class Layer {
   /** Nothing was written through these descriptors, so it says nothing if one fails to close. */
   async close(files: Files): Promise<void> {
     const closing = this.parts.map((part) => part.close(files))
-    if (this.#fd >= 0) closing.push(files.close(this.#fd))
-    this.#fd = -1
+    closing.push(this.#source.close(files))
     await Promise.allSettled(closing)
   }
 }
@@ -94,29 +98,6 @@ export function stateOf(found: FoundChunk, chunkSize: number): ChunkState {
   if (!found.isFile) return ChunkState.DAMAGED
   if (found.size === 0) return ChunkState.EMPTY
   return found.size === chunkSize ? ChunkState.FULL : ChunkState.DAMAGED
-}
-
-/** @throws DiskError EDESCRIPTOR */
-export async function readDescriptor(files: Files, file: string): Promise<Descriptor> {
-  let text: string
-  try {
-    text = await files.readText(file, DESCRIPTOR_BYTES_MAX)
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    const why = code === 'ENOENT' ? 'there is no such file' : message
-    throw new DiskError('EDESCRIPTOR', `${file}: cannot be read: ${why}`)
-  }
-  return parseDescriptor(text, file)
-}
-
-async function lockOne(files: Files, fd: number, name: string, kind: LockKind): Promise<void> {
-  const locked = await files.lock(fd, kind).catch((error: Error) => {
-    throw new DiskError('EINUSE', `${name} cannot be locked: ${error.message}`)
-  })
-  if (locked) return
-  const holder = (await files.lockHolder(fd)) || 'another process'
-  const wanted = kind === LockKind.EXCLUSIVE ? 'writing' : 'reading'
-  throw new DiskError('EINUSE', `${name} cannot be opened for ${wanted}: it is in use by ${holder}`)
 }
 
 /** @throws DiskError EINUSE if chunkdisk's lock file is there */

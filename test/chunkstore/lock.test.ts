@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import fs from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import { DiskFolder, nodeFiles, plainFiles, systemCalls } from '../helpers/chunk-disk.ts'
+import { TestFiles } from '../helpers/test-files.ts'
 import { findTool, requireTool } from '../helpers/tools.ts'
 
 const HOLDER = fileURLToPath(new URL('disk-holder.ts', import.meta.url))
@@ -118,3 +120,32 @@ test('two disks that share a part exclude one another', async (t) => {
   const error = await t.throwsAsync(folder.open('b'), IN_USE)
   t.true(error.message.startsWith(folder.path('shared')))
 })
+
+for (const [what, change] of [
+  ['replaced', (file: string, text: string) => replaceFile(file, text)],
+  ['edited', (file: string, text: string) => fs.writeFileSync(file, text)],
+] as const) {
+  test(`a descriptor ${what} between being read and being locked is refused`, async (t) => {
+    const folder = new DiskFolder(t)
+    const file = folder.make('a')
+    const files = new TestFiles(nodeFiles())
+    for (const options of [{}, READ_ONLY]) {
+      const held = files.hold(/^lock a$/)
+      const opening = folder.open('a', options, files)
+      await held.reached
+      change(file, fs.readFileSync(file, 'utf8').replace('65536', '131072'))
+      held.release()
+      const error = await t.throwsAsync(opening, IN_USE)
+      t.is(error.message, `${file} was changed by somebody else just now; try again`)
+      t.deepEqual(folder.openDescriptors(), [])
+      folder.make('a')
+    }
+    const { disk } = await folder.open('a')
+    await disk.close()
+  })
+}
+
+function replaceFile(file: string, text: string): void {
+  fs.writeFileSync(`${file}.new`, text)
+  fs.renameSync(`${file}.new`, file)
+}
