@@ -79,7 +79,7 @@ async function serve(files: readonly string[], options: Options, command: Comman
   if (files.length === 0 && options.memory === undefined) {
     command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE')
   }
-  const log = createLogger(options.logLevel)
+  const log = await createLogger(options.logLevel)
   const { io, reason } = createIo(options.engine, { batchReads: options.pageCache === 0 })
   if (options.engine === Engine.AUTO && io.name !== Engine.URING) {
     log.warn({ reason }, 'engine node: io_uring cannot be used')
