@@ -30,6 +30,8 @@ export interface ServeOptions {
   readonly uriCount?: number
   /** A program with its arguments that ends up as the server; what to run is added to them. */
   readonly launcher?: readonly string[]
+  /** Kills it at once, also before it is ready. */
+  readonly signal?: AbortSignal
 }
 
 export interface Served {
@@ -69,6 +71,7 @@ export async function serve(
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   t.teardown(() => end(child, 'SIGKILL'))
+  options.signal?.addEventListener('abort', () => child.kill('SIGKILL'))
   let log = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text))
   const uris: string[] = []
