@@ -3,7 +3,7 @@
  * that is read, and the files with the rules; what a crash may leave is counted, no more.
  */
 import assert from 'node:assert/strict'
-import { readdirSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 import { checkDisk, Rule } from '../../chunkstore/check.ts'
@@ -75,6 +75,9 @@ export class KillableDisk {
     this.#parents.set(this.part, fingerprint(this.part))
     this.depth++
     await this.#make({ parent: this.descriptor })
+    // As a copy that was cut off leaves it, to be sure that there is one.
+    writeFileSync(join(this.part, '.tmp-chunk1'), 'half')
+    await this.check()
   }
 
   async #make(shape: { size?: string; chunkSize?: string; parent?: string }): Promise<void> {
