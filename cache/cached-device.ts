@@ -24,6 +24,7 @@ import type { OperationContext } from './operation-context.ts'
 import { PageArena } from './page-arena.ts'
 import { PageLocks } from './page-locks.ts'
 import { StatusOperation } from './status-operation.ts'
+import { Usefulness } from './usefulness.ts'
 
 const { EPERM, ENOTSUP } = constants.errno
 const PAGE_MASK = PAGE_SIZE - 1
@@ -54,8 +55,9 @@ export class CachedDevice implements Device, OperationContext {
   readonly locks: PageLocks
   hits = 0
   misses = 0
+  readonly #admission: Admission
   /** Null: nothing is kept. */
-  readonly #admission: Admission | null
+  readonly #usefulness: Usefulness | null
   /** Operations that can go on. */
   readonly #ready = new LinkedQueue<CacheOperation>()
   /** An operation is being run; what becomes ready waits, so nothing recurses. */
@@ -75,7 +77,8 @@ export class CachedDevice implements Device, OperationContext {
     this.features = lower.features
     this.arena = new PageArena(options.arena)
     this.locks = new PageLocks(this.arena.slots, options.retain)
-    this.#admission = options.retain ? new Admission(this.arena.slots) : null
+    this.#admission = new Admission(this.arena.slots)
+    this.#usefulness = options.retain ? new Usefulness(this.arena.slots) : null
   }
 
   get statistics(): CacheStatistics {
@@ -85,24 +88,40 @@ export class CachedDevice implements Device, OperationContext {
   read(request: Request): Status {
     if (!isAligned(request)) return this.#start(request, Command.READ)
     const { offset, length, buffer, bufferOffset } = request
+    const usefulness = this.#usefulness
+    if (usefulness === null || length > CACHED_READ_BYTES_MAX) return this.lower.read(request)
+    usefulness.count()
+    if (!usefulness.isOn) return this.lower.read(request)
     if (this.readCached(offset, length, buffer, bufferOffset)) {
+      usefulness.hit()
       request.extents?.append(length, ExtentFlag.DATA)
       return DONE
     }
+    const wanted = length <= KEPT_READ_BYTES_MAX ? this.#wantedPages(request) : 0
+    if (wanted === 0) return this.lower.read(request)
+    request.flags |= RequestFlag.AT_ONCE
     const status = this.lower.read(request)
     // One that had to wait is not kept: the caller has it already when it completes.
-    if (status === DONE && length <= KEPT_READ_BYTES_MAX) this.#keep(request)
+    if (status === DONE) this.#keep(request, wanted)
     return status
   }
 
-  /** Pages that were asked for before go into the cache. */
-  #keep({ offset, length, buffer, bufferOffset, extents }: Request): void {
+  /** @returns a bit for each page that was asked for before */
+  #wantedPages({ offset, length }: Request): number {
+    const firstPage = offset / PAGE_SIZE
+    let wanted = 0
+    for (let index = 0; index * PAGE_SIZE < length; index++) {
+      if (this.#admission.isWanted(firstPage + index)) wanted |= 1 << index
+    }
+    return wanted
+  }
+
+  #keep({ offset, length, buffer, bufferOffset, extents }: Request, wanted: number): void {
     const { arena, locks } = this
-    if (this.#admission === null || (extents !== null && !isAllData(extents))) return
+    if (extents !== null && !isAllData(extents)) return
     for (let at = 0; at < length; at += PAGE_SIZE) {
-      const page = (offset + at) / PAGE_SIZE
-      if (!this.#admission.isWanted(page)) continue
-      const slot = locks.insertValid(page)
+      if ((wanted & (1 << (at / PAGE_SIZE))) === 0) continue
+      const slot = locks.insertValid((offset + at) / PAGE_SIZE)
       if (slot >= 0) arena.copyIn(slot, 0, PAGE_SIZE, buffer, bufferOffset + at)
     }
   }

@@ -2,7 +2,7 @@
  * Reads a piece: zeros where no layer has data, else straight from the chunk file into the
  * caller's buffer. A caller that asks for extents is told of zeros instead of being given them.
  */
-import { DONE, PENDING, type Status } from '../device/device.ts'
+import { DONE, PENDING, RequestFlag, type Status } from '../device/device.ts'
 import { ExtentFlag } from '../device/extents.ts'
 import { Seek } from '../io/io.ts'
 import { ChunkState } from './chunk.ts'
@@ -81,6 +81,7 @@ function place(operation: Operation): void {
 
 function readData(operation: Operation): Status {
   place(operation)
+  operation.atOnce = ((operation.request?.flags ?? 0) & RequestFlag.AT_ONCE) !== 0
   operation.step = afterRead
   return operation.store.files.read(operation) ? afterRead(operation) : PENDING
 }

@@ -80,7 +80,7 @@ async function serve(files: readonly string[], options: Options, command: Comman
     command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE')
   }
   const log = await createLogger(options.logLevel)
-  const { io, reason } = createIo(options.engine, { batchReads: options.pageCache === 0 })
+  const { io, reason } = createIo(options.engine)
   if (options.engine === Engine.AUTO && io.name !== Engine.URING) {
     log.warn({ reason }, 'engine node: io_uring cannot be used')
   }

@@ -26,6 +26,11 @@ export const RequestFlag = {
   NO_HOLE: 1 << 1,
   /** `zero` only: fail with ENOTSUP at once, data untouched, unless faster than writing. */
   FAST_ZERO: 1 << 4,
+  /**
+   * `read` only, never from a client: complete before returning if the data are at hand, also where
+   * it would be cheaper to do several reads together. A cache that keeps the data sets it.
+   */
+  AT_ONCE: 1 << 16,
 } as const
 
 /**

@@ -1,7 +1,7 @@
 /** Chooses the engine: the one that works everywhere, or io_uring where the machine allows it. */
 import type { Io } from './io.ts'
 import { createNodeIo } from './node.ts'
-import { createUringIo, type UringOptions } from './uring.ts'
+import { createUringIo } from './uring.ts'
 
 export const Engine = { AUTO: 'auto', URING: 'uring', NODE: 'node' } as const
 export type Engine = (typeof Engine)[keyof typeof Engine]
@@ -16,9 +16,9 @@ export interface ChosenIo {
 }
 
 /** @throws Error with code ENGINE if the wanted engine is impossible here */
-export function createIo(wanted: Engine = ENGINE_DEFAULT, options: UringOptions = {}): ChosenIo {
+export function createIo(wanted: Engine = ENGINE_DEFAULT): ChosenIo {
   if (wanted === Engine.NODE) return { io: createNodeIo(), reason: 'works everywhere' }
-  const uring = createUringIo(options)
+  const uring = createUringIo()
   if (typeof uring !== 'string') {
     return { io: uring, reason: wanted === Engine.AUTO ? 'io_uring works here' : 'as asked for' }
   }

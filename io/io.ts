@@ -18,6 +18,8 @@ export abstract class FileOperation {
   length = 0
   /** Bytes from the start of the file. */
   position = 0
+  /** `read`: what the kernel has in memory is wanted before the start method returns. */
+  atOnce = false
   /** Bytes transferred (short only at the end of the file), a position (`seek`), or -errno. */
   result = 0
   /** Private to the engine, kept from one use to the next. */
@@ -114,7 +116,7 @@ export interface StreamHandler {
   receiveBuffer(): Uint8Array
   /** `bytes` bytes arrived at the start of the last receive buffer. */
   received(bytes: number): void
-  /** Everything given to `send` has left; its memory is free and `send` may be called again. */
+  /** What `send` could not send at once has left: its memory is free, `send` may be called again. */
   sent(): void
   /** The peer sends no more; sending to it still works. */
   ended(): void
@@ -128,8 +130,11 @@ export interface Stream {
   readonly remote: string
   /** Sets the handler and begins to receive. Call it once. */
   start(handler: StreamHandler): void
-  /** Sends the pieces in order. They are lent until `sent`; only one `send` at a time. */
-  send(pieces: readonly Uint8Array[]): void
+  /**
+   * Sends the pieces in order; only one `send` at a time.
+   * @returns true: all has left, `sent` is not called; false: they are lent until `sent`
+   */
+  send(pieces: readonly Uint8Array[]): boolean
   /** Stops calling `received` (what the kernel holds stays there) until `resume`. */
   pause(): void
   resume(): void

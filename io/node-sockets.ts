@@ -10,6 +10,7 @@ import { createConnection, createServer } from 'node:net'
 import type { ListenOptions, Server, Socket } from 'node:net'
 import type { ListenAddress, Listener, Stream } from './io.ts'
 import { NodeStream } from './node-stream.ts'
+import type { SocketSend } from './socket-send.ts'
 
 /** Connections the kernel accepts for us while we are busy. */
 export const BACKLOG = 511
@@ -31,10 +32,11 @@ export class ListenError extends Error {
 export async function listen(
   address: ListenAddress,
   accept: (stream: Stream) => void,
+  sender: SocketSend | null = null,
 ): Promise<Listener> {
   if (address.kind === 'unix') await clearUnixPath(address.path)
   const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) =>
-    accept(new NodeStream(socket, remoteOf(socket, address))),
+    accept(new NodeStream(socket, remoteOf(socket, address), sender)),
   )
   await start(server, address)
   // Accepting may fail for a moment (EMFILE); those who are connected are not concerned.

@@ -3,11 +3,12 @@
  * of the accepted socket is put into a second socket with `onread`. That uses Node's undocumented
  * `_handle`, here and nowhere else; where it is missing, bytes are copied from 'data' events.
  *
- * A send is one gathered write. A socket error is no exception: the handler hears `closed`.
+ * A send is one gathered system call; what the socket does not take at once Node sends later. A socket error is no exception: the handler hears `closed`.
  */
 import { Socket } from 'node:net'
 import type { OnReadOpts, SocketConstructorOpts } from 'node:net'
 import type { Stream, StreamHandler } from './io.ts'
+import type { SocketSend } from './socket-send.ts'
 
 /** A client that vanished without a word is noticed after some minutes. */
 const KEEP_ALIVE_MS = 60_000
@@ -15,6 +16,9 @@ const KEEP_ALIVE_MS = 60_000
 export class NodeStream implements Stream {
   readonly remote: string
   #socket: Socket
+  readonly #sender: SocketSend | null
+  /** Of the socket, for the sender; -1: there is none, or it does not serve. */
+  #fd = -1
   #handler: StreamHandler | null = null
   #error: Error | null = null
   #isPaused = false
@@ -35,9 +39,10 @@ export class NodeStream implements Stream {
   }
 
   /** @param socket accepted, paused, half-open allowed; nobody else uses it from now on */
-  constructor(socket: Socket, remote: string) {
+  constructor(socket: Socket, remote: string, sender: SocketSend | null = null) {
     this.remote = remote
     this.#socket = socket
+    this.#sender = sender
   }
 
   start(handler: StreamHandler): void {
@@ -45,17 +50,37 @@ export class NodeStream implements Stream {
     process.nextTick(() => this.#begin(handler))
   }
 
-  send(pieces: readonly Uint8Array[]): void {
+  send(pieces: readonly Uint8Array[]): boolean {
     if (!this.#hasBegun) {
       this.#early = pieces
-      return
+      return false
     }
+    const left = this.#sendNow(pieces)
+    if (left > 0) this.#sendLater(pieces, left)
+    return left === 0
+  }
+
+  /** @returns how many bytes are left: the socket takes no more, or an error keeps it from that */
+  #sendNow(pieces: readonly Uint8Array[]): number {
+    let left = 0
+    for (const piece of pieces) left += piece.length
+    if (this.#sender === null || this.#fd < 0 || this.#socket.destroyed) return left
+    // An error comes again when Node sends, and is told there.
+    return left - Math.max(0, this.#sender.send(this.#fd, pieces))
+  }
+
+  #sendLater(pieces: readonly Uint8Array[], left: number): void {
     const socket = this.#socket
-    const last = pieces.length - 1
-    if (last > 0) socket.cork()
-    for (let index = 0; index < last; index++) socket.write(pieces[index])
-    socket.write(pieces[last], this.#onSent)
-    if (last > 0) socket.uncork()
+    socket.cork()
+    let skip = -left
+    for (const piece of pieces) skip += piece.length
+    pieces.forEach((piece, index) => {
+      const rest = piece.subarray(Math.min(skip, piece.length))
+      skip -= piece.length - rest.length
+      if (index === pieces.length - 1) socket.write(rest, this.#onSent)
+      else if (rest.length > 0) socket.write(rest)
+    })
+    socket.uncork()
   }
 
   pause(): void {
@@ -85,11 +110,12 @@ export class NodeStream implements Stream {
     if (accepted.destroyed) return handler.closed(null)
     const socket = takeOver(accepted, handler)
     this.#socket = socket ?? accepted
+    this.#fd = descriptorOf(this.#socket)
     this.#listen(handler)
     if (socket === null) accepted.on('data', (bytes) => this.#copy(handler, bytes))
     if (this.#isPaused) this.#socket.pause()
     else if (socket === null) this.#socket.resume()
-    if (this.#early.length > 0) this.send(this.#early)
+    if (this.#early.length > 0 && this.send(this.#early)) handler.sent()
     this.#early = []
     if (this.#isFinished) this.#socket.end()
   }
@@ -125,6 +151,7 @@ interface SocketInside {
 }
 
 interface SocketHandle {
+  readonly fd?: number
   readStart(): number
   readStop(): number
 }
@@ -132,6 +159,10 @@ interface SocketHandle {
 interface TakeOverOptions {
   readonly handle: SocketHandle
   readonly onread: OnReadOpts
+}
+
+function descriptorOf(socket: Socket): number {
+  return (socket as unknown as SocketInside)[HANDLE]?.fd ?? -1
 }
 
 /**

@@ -10,6 +10,8 @@ type Call = (...args: (number | bigint)[]) => number
 type CallAsync = (...args: [...number[], (error: Error | null, result: number) => void]) => void
 
 const RWF_NOWAIT = 8
+/** MSG_DONTWAIT and MSG_NOSIGNAL. */
+const MSG_NOW = 0x4040
 export const Fallocate = { ALLOCATE: 1, PUNCH_HOLE: 3, ZERO_RANGE: 0x11 } as const
 export const Flock = { SHARED: 1, EXCLUSIVE: 2, NO_WAIT: 4 } as const
 
@@ -22,6 +24,8 @@ export class SystemCalls {
   readonly #flock: Call
   readonly #fallocate: Call
   readonly #fallocateAsync: CallAsync
+  readonly #send: Call
+  readonly #sendmsg: Call
   /** One iovec: address and length, each as two 32-bit halves (little-endian). */
   readonly #vector = new Uint32Array(4)
   readonly #vectorAddress: number
@@ -40,6 +44,8 @@ export class SystemCalls {
     const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)')
     this.#fallocate = fallocate
     this.#fallocateAsync = fallocate.async
+    this.#send = libc.func('long send(int fd, uint64_t data, size_t count, int flags)')
+    this.#sendmsg = libc.func('long sendmsg(int fd, uint64_t message, int flags)')
     this.#vectorAddress = address(new Uint8Array(this.#vector.buffer))
   }
 
@@ -66,6 +72,16 @@ export class SystemCalls {
 
   seek(fd: number, offset: number, whence: number): number {
     return this.#result(this.#lseek(fd, offset, whence))
+  }
+
+  /** Sends what the socket takes without waiting. @param address of the bytes */
+  send(fd: number, address: number, bytes: number): number {
+    return this.#result(this.#send(fd, address, bytes, MSG_NOW))
+  }
+
+  /** The same, gathered. @param message address of a `msghdr` */
+  sendMessage(fd: number, message: number): number {
+    return this.#result(this.#sendmsg(fd, message, MSG_NOW))
   }
 
   lock(fd: number, operation: number): number {

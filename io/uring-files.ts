@@ -1,8 +1,8 @@
 /**
  * Files with an io_uring. What the kernel can do from its memory is done at once, by a plain system
  * call. Everything that may wait goes through the ring: cold reads, writes while the kernel makes
- * writers wait, syncs, holes; with `batchReads` also small reads that come in batches: measured, 32
- * of them cost a sixth less through the ring, one alone half as much again. The control path is the
+ * writers wait, syncs, holes, and small reads that come in batches: measured, 32 of them cost a sixth
+ * less through the ring, one alone half as much again. The control path is the
  * node engine's.
  */
 import fs from 'node:fs'
@@ -25,7 +25,6 @@ const BATCHED_BYTES_MAX = 32 * 1024
 export interface UringFilesOptions {
   /** The kernel can set the size of a file through the ring. */
   readonly hasTruncate: boolean
-  readonly batchReads: boolean
 }
 
 export class UringFiles extends NodeFiles {
@@ -50,7 +49,8 @@ export class UringFiles extends NodeFiles {
     operation.result = 0
     const { fd, buffer, bufferOffset, length, position } = operation
     this.#batchReads++
-    const isBatched = this.#lastBatchReads >= BATCH_READS_MIN && length <= BATCHED_BYTES_MAX
+    const isSmall = !operation.atOnce && length <= BATCHED_BYTES_MAX
+    const isBatched = isSmall && this.#lastBatchReads >= BATCH_READS_MIN
     if (isBatched || this.#isDirect(fd)) return this.#start(operation, Opcode.READ, 0)
     const count = this.#calls.readNowait(fd, buffer, bufferOffset, length, position)
     // Not in memory, or whatever keeps this call from working here: the ring finds out.
@@ -97,7 +97,7 @@ export class UringFiles extends NodeFiles {
   }
 
   override submit(): void {
-    if (this.#batchReads === 0 || !this.#options.batchReads) return
+    if (this.#batchReads === 0) return
     this.#lastBatchReads = this.#batchReads
     this.#batchReads = 0
   }

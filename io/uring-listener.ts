@@ -20,7 +20,7 @@ import type { RingCalls } from './syscalls.ts'
 import { Opcode } from './uring-abi.ts'
 import type { Entry, RingUser } from './uring-entry.ts'
 import type { Ring } from './uring-ring.ts'
-import { UringStream } from './uring-stream.ts'
+import { type RingSockets, UringStream } from './uring-stream.ts'
 
 const SOCK_STREAM = 1
 const SOCK_CLOEXEC = 0o2000000
@@ -46,15 +46,15 @@ const RETRY_MS = 100
 
 /** Accepts connections on `address`; each is given to `accept`, which starts it. */
 export async function listenOnRing(
-  ring: Ring,
-  calls: RingCalls,
+  sockets: RingSockets,
   address: ListenAddress,
   accept: (stream: Stream) => void,
 ): Promise<Listener> {
+  const { calls } = sockets
   if (address.kind === 'unix') await clearUnixPath(address.path)
   const host = address.kind === 'tcp' ? await resolve(address) : ''
   const fd = address.kind === 'fd' ? inherit(calls, address) : bound(calls, address, host)
-  const listener = new UringListener(ring, calls, fd, addressOf(calls, fd, address), accept)
+  const listener = new UringListener(sockets, fd, addressOf(calls, fd, address), accept)
   listener.ownsPath = address.kind === 'unix'
   listener.open()
   return listener
@@ -127,6 +127,7 @@ class UringListener implements Listener, RingUser {
   readonly #ring: Ring
   readonly #calls: RingCalls
   readonly #fd: number
+  readonly #sockets: RingSockets
   readonly #accept: (stream: Stream) => void
   /** Of the peer, and how much of it there is. */
   readonly #peer = new Uint8Array(new ArrayBuffer(SOCKET_ADDRESS_BYTES_MAX))
@@ -138,12 +139,13 @@ class UringListener implements Listener, RingUser {
   #onClosed: (() => void) | null = null
 
   constructor(
-    ring: Ring,
-    calls: RingCalls,
+    sockets: RingSockets,
     fd: number,
     address: ListenAddress,
     accept: (stream: Stream) => void,
   ) {
+    const { ring, calls } = sockets
+    this.#sockets = sockets
     this.address = address
     this.#ring = ring
     this.#calls = calls
@@ -187,7 +189,7 @@ class UringListener implements Listener, RingUser {
     this.#ring.start(this)
     const peer = readInetAddress(this.#peer)
     this.#tune(result, peer)
-    this.#accept(new UringStream(this.#ring, this.#calls, result, this.#describe(peer)))
+    this.#accept(new UringStream(this.#sockets, result, this.#describe(peer)))
   }
 
   #tune(fd: number, peer: InetAddress | null): void {

@@ -1,6 +1,6 @@
 /**
- * A connection on the ring. Receives straight into the handler's memory; a send is one operation,
- * gathered if there are several pieces.
+ * A connection on the ring. Receives straight into the handler's memory. A send is one system call;
+ * what the socket does not take at once goes through the ring.
  *
  *   open ──▶ ended (peer) ──┐
  *     └────▶ finished (us) ─┴─▶ destroyed ──▶ nothing under way ──▶ closed
@@ -12,8 +12,9 @@ import type { Stream, StreamHandler } from './io.ts'
 import type { Entry, RingUser } from './uring-entry.ts'
 import type { Ring } from './uring-ring.ts'
 import { Opcode, RECVSEND_POLL_FIRST } from './uring-abi.ts'
+import type { SocketSend } from './socket-send.ts'
 import type { RingCalls } from './syscalls.ts'
-import { SendVector } from './uring-send-vector.ts'
+import { SendVector } from './send-vector.ts'
 
 const MSG_WAITALL = 0x100
 const MSG_NOSIGNAL = 0x4000
@@ -25,11 +26,19 @@ const EAGAIN = 11
 const NOTHING = new Uint8Array(0)
 const NO_PIECES: readonly Uint8Array[] = []
 
+/** What every connection on a ring uses. */
+export interface RingSockets {
+  readonly ring: Ring
+  readonly calls: RingCalls
+  readonly sender: SocketSend
+}
+
 export class UringStream implements Stream {
   readonly remote: string
   readonly #ring: Ring
   readonly #calls: RingCalls
   readonly #fd: number
+  readonly #sender: SocketSend
   readonly #receive: Receive
   readonly #send: Send
   #handler: StreamHandler | null = null
@@ -50,7 +59,8 @@ export class UringStream implements Stream {
   }
 
   /** @param fd a connected socket in blocking mode, given away */
-  constructor(ring: Ring, calls: RingCalls, fd: number, remote: string) {
+  constructor({ ring, calls, sender }: RingSockets, fd: number, remote: string) {
+    this.#sender = sender
     this.remote = remote
     this.#ring = ring
     this.#calls = calls
@@ -64,9 +74,15 @@ export class UringStream implements Stream {
     this.#schedule()
   }
 
-  send(pieces: readonly Uint8Array[]): void {
+  send(pieces: readonly Uint8Array[]): boolean {
+    if (this.#isDestroyed) return false
     this.#send.begin(pieces)
-    if (!this.#isDestroyed) this.#startSend()
+    // An error comes again when the ring sends, and is told there.
+    const count = this.#sender.send(this.#fd, pieces)
+    if (count > 0) this.#send.advance(count)
+    if (this.#send.isDone) return true
+    this.#startSend()
+    return false
   }
 
   pause(): void {
@@ -253,7 +269,7 @@ class Send implements RingUser {
       const address = addresses.of(piece) + this.#offset
       return entry.set(Opcode.SEND, this.#fd, address, piece.length - this.#offset, 0, flags)
     }
-    this.#vector ??= new SendVector(this.#calls)
+    this.#vector ??= new SendVector(addresses)
     const message = this.#vector.fill(this.#pieces, this.#index, this.#offset)
     entry.set(Opcode.SENDMSG, this.#fd, message, 1, 0, flags)
   }

@@ -66,6 +66,9 @@ export const RECEIVE_ROOM_BYTES_MIN = 64 * 1024
 export const REPLY_SLAB_BYTES = 256 * 1024
 export const REPLY_DATA_INLINE_BYTES_MAX = 64 * 1024
 
+/** So much is sent in the middle of a turn: the client works on it while we go on. */
+export const SEND_EARLY_BYTES = 64 * 1024
+
 /** Unused slabs, requests and extent lists that are kept for the next use. */
 export const SLABS_FREE_BYTES_MAX = 64 * 1024 * 1024
 export const REQUESTS_FREE_MAX = 4096

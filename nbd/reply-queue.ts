@@ -93,7 +93,7 @@ export class ReplyQueue {
     this.#sendingBytes = this.bytes
     this.#pieceSlabs = slabs
     this.#pieceStarts.length = this.#pieceEnds.length = 0
-    stream.send(this.#sendingPieces)
+    if (stream.send(this.#sendingPieces)) this.sent()
   }
 
   /** What was given to the stream has left. */

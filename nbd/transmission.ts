@@ -14,6 +14,7 @@ import {
   BYTES_IN_FLIGHT_MAX,
   MEMORY_BYTES_MAX,
   REQUESTS_IN_FLIGHT_MAX,
+  SEND_EARLY_BYTES,
   SEND_QUEUE_BYTES_MAX,
   TURN_BYTES_MAX,
   TURN_REQUESTS_MAX,
@@ -156,6 +157,7 @@ export class Transmission implements Worker {
       }
       if (this.#trace !== null) traceRequest(this.#trace, request)
       executor.start(request)
+      if (this.#replies.bytes >= SEND_EARLY_BYTES) this.#replies.send(this.#stream)
     }
     this.#pause()
   }

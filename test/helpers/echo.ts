@@ -61,10 +61,8 @@ export class Echo implements StreamHandler {
 
   #send(): void {
     if (this.#isSending) return
-    if (this.#queue.length > 0) {
-      this.#isSending = true
-      this.stream.send(this.#queue.splice(0))
-    } else if (this.#hasEnded) this.stream.finish()
+    if (this.#queue.length > 0) this.#isSending = !this.stream.send(this.#queue.splice(0))
+    if (this.#hasEnded && !this.#isSending) this.stream.finish()
   }
 }
 

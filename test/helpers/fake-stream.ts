@@ -10,6 +10,8 @@ export class FakeStream implements Stream {
   readonly remote = 'test'
   /** Sends stay on their way until `release`. */
   isHolding = false
+  /** Sends have left when the call returns. */
+  isImmediate = false
   isPaused = false
   isDestroyed = false
   /** Our side has said that it sends nothing more. */
@@ -31,13 +33,17 @@ export class FakeStream implements Stream {
     this.#handler = handler
   }
 
-  send(pieces: readonly Uint8Array[]): void {
+  send(pieces: readonly Uint8Array[]): boolean {
     assert.equal(this.#sending.length, 0, 'one send at a time')
     assert(pieces.length > 0 && pieces.every((piece) => piece.length > 0), 'an empty send')
     assert(!this.isClosed && !this.isFinished, 'a send after the end')
     this.sendCount++
-    this.#sending = [...pieces]
+    this.#sending = this.isImmediate ? [] : [...pieces]
     this.#snapshot = Buffer.concat(pieces)
+    if (!this.isImmediate) return false
+    this.#output.push(this.#snapshot)
+    this.#snapshot = Buffer.alloc(0)
+    return true
   }
 
   pause(): void {

@@ -1,14 +1,14 @@
 import type net from 'node:net'
 import { Duplex } from 'node:stream'
 import test from 'ava'
-import { listen } from '../../io/node-sockets.ts'
+import { createNodeIo } from '../../io/node.ts'
 import { NodeStream } from '../../io/node-stream.ts'
 import { sameBytes } from '../helpers/bytes.ts'
 import { Echo } from '../helpers/echo.ts'
 import { Random, seedFor } from '../helpers/random.ts'
 import { streamContract } from './stream-contract.ts'
 
-streamContract(listen)
+streamContract(createNodeIo().listen)
 
 test('without the handle of Node, bytes are copied, and pause holds them', async (t) => {
   const random = new Random(seedFor(t))

@@ -56,6 +56,24 @@ function streamTests(
     sameBytes(t, await all, Buffer.concat(pieces))
   })
 
+  test(`${kind}: a send that fills the socket leaves whole, and is reported once`, async (t) => {
+    const random = new Random(seedFor(t))
+    const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
+    const pending = accepted()
+    const socket = await connect()
+    const echo = await pending
+    const pieces = Array.from({ length: 40 }, () => random.bytes(random.between(1, 400_000)))
+    // Nobody reads: the socket is full at some time.
+    t.false(echo.stream.send(pieces))
+    t.is(echo.sentCount, 0)
+    const all = readAll(socket)
+    while (echo.sentCount === 0) await new Promise((resolve) => setImmediate(resolve))
+    echo.stream.finish()
+    socket.end()
+    sameBytes(t, await all, Buffer.concat(pieces))
+    t.is(echo.sentCount, 1)
+  })
+
   test(`${kind}: a paused stream receives nothing until it is resumed`, async (t) => {
     const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
     const pending = accepted()

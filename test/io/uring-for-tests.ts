@@ -4,7 +4,7 @@ import { createUringIo } from '../../io/uring.ts'
 
 /** @returns the engine, or null: this machine has no io_uring, and one test says so */
 export function uringForTests(): Io | null {
-  const io = createUringIo({ batchReads: true })
+  const io = createUringIo()
   if (typeof io !== 'string') return io
   test('without io_uring, the reason is told', (t) => {
     t.log(`SKIPPED: ${io}`)

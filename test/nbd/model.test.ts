@@ -166,6 +166,7 @@ async function play(t: ExecutionContext, late: number, errors: number): Promise<
   }
   for (let operations = 0; operations < OPERATIONS;) {
     const client = random.pick(session.clients)
+    client.stream.isImmediate = random.chance(0.5)
     if (client.outstanding < IN_FLIGHT) {
       run.submit(client)
       operations++

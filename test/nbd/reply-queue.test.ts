@@ -42,7 +42,10 @@ test('places that are filled in order leave as one piece', (t) => {
     queue.commit(slab, start, end)
   }
   const pieces: number[] = []
-  stream.send = (sent) => void pieces.push(sent.length)
+  stream.send = (sent) => {
+    pieces.push(sent.length)
+    return true
+  }
   queue.send(stream)
   t.deepEqual(pieces, [1])
 })

@@ -2,7 +2,7 @@
  * The `msghdr` of a gathered send, with its vector behind it: memory that the kernel reads while
  * the send is under way. It names the pieces; who sends keeps them.
  */
-import type { RingCalls } from './syscalls.ts'
+import type { Addresses } from './memory.ts'
 
 /** The kernel takes no more at once (UIO_MAXIOV); the rest is sent after that. */
 const PIECES_MAX = 1024
@@ -14,13 +14,13 @@ const VECTOR = 4
 const COUNT = 6
 
 export class SendVector {
-  readonly #calls: RingCalls
+  readonly #addresses: Addresses
   #words = new Uint32Array(0)
   #address = 0
   #room = 0
 
-  constructor(calls: RingCalls) {
-    this.#calls = calls
+  constructor(addresses: Addresses) {
+    this.#addresses = addresses
     this.#allocate(PIECES_FIRST)
   }
 
@@ -32,7 +32,7 @@ export class SendVector {
     const count = Math.min(pieces.length - index, PIECES_MAX)
     if (count > this.#room) this.#allocate(2 ** Math.ceil(Math.log2(count)))
     const words = this.#words
-    const { addresses } = this.#calls
+    const addresses = this.#addresses
     let at = HEAD_WORDS
     let skip = offset
     for (let number = index; number < index + count; number++) {
@@ -51,7 +51,7 @@ export class SendVector {
   #allocate(room: number): void {
     this.#room = room
     this.#words = new Uint32Array(new ArrayBuffer((HEAD_WORDS + room * PIECE_WORDS) * 4))
-    this.#address = this.#calls.addressOf(this.#words)
+    this.#address = this.#addresses.of(new Uint8Array(this.#words.buffer))
     const vector = this.#address + HEAD_WORDS * 4
     this.#words[VECTOR] = vector % 4294967296
     this.#words[VECTOR + 1] = vector / 4294967296
