@@ -116,7 +116,7 @@ export interface StreamHandler {
   receiveBuffer(): Uint8Array
   /** `bytes` bytes arrived at the start of the last receive buffer. */
   received(bytes: number): void
-  /** What `send` could not send at once has left: its memory is free, `send` may be called again. */
+  /** What `send` could not send at once has left; its memory is free, `send` may be called. */
   sent(): void
   /** The peer sends no more; sending to it still works. */
   ended(): void

@@ -3,7 +3,8 @@
  * of the accepted socket is put into a second socket with `onread`. That uses Node's undocumented
  * `_handle`, here and nowhere else; where it is missing, bytes are copied from 'data' events.
  *
- * A send is one gathered system call; what the socket does not take at once Node sends later. A socket error is no exception: the handler hears `closed`.
+ * A send is one gathered system call; what the socket does not take at once Node sends later. A
+ * socket error is no exception: the handler hears `closed`.
  */
 import { Socket } from 'node:net'
 import type { OnReadOpts, SocketConstructorOpts } from 'node:net'

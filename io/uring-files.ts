@@ -1,9 +1,8 @@
 /**
  * Files with an io_uring. What the kernel can do from its memory is done at once, by a plain system
  * call. Everything that may wait goes through the ring: cold reads, writes while the kernel makes
- * writers wait, syncs, holes, and small reads that come in batches: measured, 32 of them cost a sixth
- * less through the ring, one alone half as much again. The control path is the
- * node engine's.
+ * writers wait, syncs, holes, and small reads that come in batches: measured, 32 of them cost a
+ * sixth less through the ring, one alone half as much again. The control path is the node engine's.
  */
 import fs from 'node:fs'
 import type { FileOperation } from './io.ts'

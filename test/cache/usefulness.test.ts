@@ -58,7 +58,7 @@ test('hits while the cache gets filled do not count', (t) => {
   )
 })
 
-test('a device whose reads spread widely stops looking, and starts again when they do not', async (t) => {
+test('a device whose reads spread widely stops looking, for a while', async (t) => {
   const random = new Random(seedFor(t))
   const { device, subject, lower } = cached({ pages: 8 })
   const pages = device.size / PAGE_SIZE
