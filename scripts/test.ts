@@ -17,10 +17,11 @@ interface Outcome {
 
 const CHECKS = ['build', 'types', 'lint', 'format:check', 'tidy']
 
-/** One socket with the one file system, several with the other. */
+/** One socket, then several; then the server is killed, each time at another moment. */
 const MACHINES = [
   ['--fs', 'ext4', '--connections', '1'],
   ['--fs', 'xfs', '--connections', '4'],
+  ['--phase', 'crash', '--fs', 'both', '--connections', '2', '--seed', someSeed()],
 ]
 
 /** Exit status of scripts/vm.sh: a tool or the kernel is missing, nothing was tested. */
@@ -84,6 +85,10 @@ async function runMachine(options: readonly string[]): Promise<Outcome> {
   if (status !== SET_UP_FAILED || isContinuousIntegration) return outcome(name, 'failed', start)
   console.log(`SKIPPED: ${name}: the machine could not be set up`)
   return outcome(name, 'skipped', start)
+}
+
+function someSeed(): string {
+  return String(Math.floor(Math.random() * 1_000_000))
 }
 
 function exitStatus(child: ReturnType<typeof spawn>): Promise<number | null> {

@@ -3,7 +3,7 @@
 # Init of the virtual machine of vm.sh: attaches /dev/nbd0 and uses it as people do.
 # The second serial line talks to the host: it gets a line for each step, asks for samples of the
 # host's disk usage (and waits for the answer), and ends with the verdict. The console is for
-# humans. Variables come from the kernel command line: PORT NAME PHASE FS MIB CONNECTIONS SEED.
+# humans. Variables come from the kernel command line: PORT NAME PHASE FS MIB CONNECTIONS SEED DONE.
 export PATH=/sbin:/bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -15,6 +15,9 @@ done
 queue=/sys/block/nbd0/queue
 block=4096
 files=100
+# Of the phases crash and replay: each file system has a disk of its own.
+[ "$FS" = both ] && systems='ext4 xfs' || systems=$FS
+slots=24
 
 stty -F /dev/ttyS1 raw -echo
 exec 3<>/dev/ttyS1
@@ -44,11 +47,11 @@ bulk() { # bulk NUMBER MEBIBYTES
 same() { /sbin/cmp - "$1"; } # same FILE: standard input equals it
 drop() { sync; echo 3 >/proc/sys/vm/drop_caches; }
 
-attach() {
+attach() { # attach [DEVICE EXPORT]
   step "attach ($CONNECTIONS connections)"
   attempt=0
-  until /sbin/nbd-client 10.0.2.2 "$PORT" /dev/nbd0 -N "$NAME" -b $block -C "$CONNECTIONS" \
-    -t 60 >/tmp/out 2>&1; do
+  until /sbin/nbd-client 10.0.2.2 "$PORT" /dev/"${1:-nbd0}" -N "${2:-$NAME}" -b $block \
+    -C "$CONNECTIONS" -t 60 >/tmp/out 2>&1; do
     attempt=$((attempt + 1))
     [ $attempt -lt 10 ] || { say "$(cat /tmp/out)"; fail attach; }
     sleep 1
@@ -89,16 +92,16 @@ raw_io() {
   rm -f /tmp/raw /tmp/around /tmp/one
 }
 
-make() {
-  step "mkfs.$FS"
-  if [ "$FS" = xfs ]; then run /sbin/mkfs.xfs -f -q /dev/nbd0
-  else run /sbin/mkfs.ext4 -q -F /dev/nbd0; fi
+make() { # make FS DEVICE
+  step "mkfs.$1"
+  if [ "$1" = xfs ]; then run /sbin/mkfs.xfs -f -q /dev/"$2"
+  else run /sbin/mkfs.ext4 -q -F /dev/"$2"; fi
 }
-check() {
-  step 'unmount and check'
-  run umount /mnt
-  if [ "$FS" = xfs ]; then run /sbin/xfs_repair -n /dev/nbd0
-  else run /sbin/e2fsck -f -n /dev/nbd0; fi
+check() { # check FS DEVICE DIRECTORY
+  step "unmount and check $1"
+  run umount "$3"
+  if [ "$1" = xfs ]; then run /sbin/xfs_repair -n /dev/"$2"
+  else run /sbin/e2fsck -f -n /dev/"$2"; fi
 }
 
 write_files() {
@@ -136,11 +139,79 @@ trim() {
   sample trimmed
 }
 
+device_of() { [ "$1" = "${systems%% *}" ] && echo nbd0 || echo nbd1; }
+attach_all() {
+  for fs in $systems; do
+    attach "$(device_of "$fs")" "$fs"
+    mkdir -p /mnt/"$fs"
+  done
+}
+
+# Round N replaces file N modulo $slots of each file system, as programs do that must not lose it:
+# written under another name, synced, renamed, and the directory synced. Then it is DONE.
+round() { # round NUMBER FS: what the file holds
+  number=$((600000 + $1))
+  [ "$2" = ext4 ] || number=$((number + 100000))
+  content $number $(($1 * 4099 % 100000 + 1))
+}
+replace() { # replace NUMBER FS
+  file=/mnt/$2/d$(($1 % 5))/$(($1 % slots))
+  round "$1" "$2" >$file.new && sync $file.new && mv $file.new $file && sync "${file%/*}"
+}
+
+# Ends when the host kills the server, and then this machine.
+write_until_killed() {
+  attach_all
+  for fs in $systems; do
+    make "$fs" "$(device_of "$fs")"
+    run mount -t "$fs" -o discard /dev/"$(device_of "$fs")" /mnt/"$fs"
+    mkdir /mnt/"$fs"/d0 /mnt/"$fs"/d1 /mnt/"$fs"/d2 /mnt/"$fs"/d3 /mnt/"$fs"/d4 || fail mkdir
+    # Nobody waits for this one: something is always being written, and freed.
+    noise=/mnt/$fs/noise
+    while bulk 800000 4 >$noise && sync $noise && rm $noise; do :; done &
+  done
+  step 'replace files until the server is killed'
+  i=0
+  while :; do
+    for fs in $systems; do
+      replace $i "$fs" 2>/dev/null || { say "INFO round $i is cut off"; sleep 3600; }
+    done
+    say "DONE $i"
+    i=$((i + 1))
+  done
+}
+
+# What was DONE is there, or what came after it in the same file.
+verify_rounds() { # verify_rounds FS
+  step "verify $1 up to round $DONE"
+  i=$DONE
+  while [ $i -ge 0 ] && [ $i -gt $((DONE - slots)) ]; do
+    file=/mnt/$1/d$((i % 5))/$((i % slots))
+    round $i "$1" | cmp -s - $file || round $((i + slots)) "$1" | cmp -s - $file ||
+      fail "$file is not that of round $i"
+    i=$((i - 1))
+  done
+}
+replay() {
+  attach_all
+  for fs in $systems; do
+    step "mount $fs"
+    run mount -t "$fs" /dev/"$(device_of "$fs")" /mnt/"$fs"
+    dmesg | grep -E "\($(device_of "$fs")\): (recovery complete|Ending recovery)" >/tmp/out ||
+      fail 'its journal was not replayed'
+    say "INFO $(tail -1 /tmp/out)"
+    verify_rounds "$fs"
+    replace $((DONE + 2 * slots)) "$fs" || fail 'it cannot be written'
+    check "$fs" "$(device_of "$fs")" /mnt/"$fs"
+    run /sbin/nbd-client -d /dev/"$(device_of "$fs")"
+  done
+}
+
 step "kernel $(uname -r)"
 # A module may refuse to load (a processor without SSE4.2 has no crc32c-intel): what is needed is
 # looked at below. xfs is large.
 while read -r module; do
-  case $module in xfs.ko) [ "$FS" = xfs ] || continue ;; esac
+  case $module in xfs.ko) [ "$FS" != ext4 ] || continue ;; esac
   insmod "/modules/$module"
 done </modules/order
 [ -b /dev/nbd0 ] || fail 'no /dev/nbd0'
@@ -150,23 +221,31 @@ ip link set eth0 up
 ip addr add 10.0.2.15/24 dev eth0
 ip route add default via 10.0.2.2
 
-attach
-if [ "$PHASE" = roundtrip ]; then
+roundtrip() {
   raw_io
-  make
+  make "$FS" nbd0
   run mount -t "$FS" /dev/nbd0 /mnt
   write_files
   verify_files
   trim
   verify_files
-  check
+  check "$FS" nbd0 /mnt
   detach
   attach
   run mount -t "$FS" -o ro /dev/nbd0 /mnt
   verify_files
   run umount /mnt
-fi
-detach
+}
+
+case $PHASE in
+  crash) write_until_killed ;;
+  replay) replay ;;
+  *)
+    attach
+    [ "$PHASE" = attach ] || roundtrip
+    detach
+    ;;
+esac
 
 step 'kernel log'
 if dmesg | grep -E 'I/O error|EXT4-fs error|XFS.*(Corruption|error)|BUG:|Oops' >/tmp/out; then

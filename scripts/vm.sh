@@ -3,15 +3,20 @@
 # attaches /dev/nbd0 (vm-guest.sh), and looks at the chunk files from outside meanwhile. No root,
 # nothing installed, no KVM needed (30 seconds without it).
 #
-#   --fs ext4|xfs              file system                                       (ext4)
+#   --fs ext4|xfs|both         file system; both: in phase crash only            (ext4)
 #   --connections N            sockets of the device                             (1)
 #   --mib N                    file data to write                                (32)
-#   --phase roundtrip|attach   everything, or attach and detach only             (roundtrip)
+#   --phase PHASE              (roundtrip)
+#       roundtrip  everything, in one machine
+#       attach     attach and detach only
+#       crash      the guest writes and syncs files; our server is killed with SIGKILL, the guest
+#                  with it; served again, another guest replays the journal: all files synced are
+#                  there, the file system is clean
 #   --server COMMAND           another server: listens on $PORT of 127.0.0.1 and may keep its
 #                              data in $DATA/disk.raw (1 GiB, sparse), for instance
 #                              'nbdkit -f -i 127.0.0.1 -p $PORT file $DATA/disk.raw'
 #   --timeout SECONDS          for the virtual machine                           (300)
-#   --seed S                   selects the data                                  (1)
+#   --seed S                   selects the data, and the moment of the kill      (1)
 #   --verbose                  shows the console and the server's log at the end
 #
 # Exit status: 0 passed, 1 failed, 2 cannot be set up, 3 the machine ended without a verdict.
@@ -43,8 +48,13 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
-case $fs in ext4 | xfs) ;; *) die "--fs: ext4 or xfs, not $fs" ;; esac
-case $phase in roundtrip | attach) ;; *) die "--phase: roundtrip or attach, not $phase" ;; esac
+case $phase:$fs in
+  crash:both) disks='ext4 xfs' ;;
+  crash:ext4 | crash:xfs) disks=$fs ;;
+  roundtrip:ext4 | roundtrip:xfs | attach:ext4 | attach:xfs) disks=disk ;;
+  *) die "--phase $phase --fs $fs: see --help" ;;
+esac
+[ -z "$server" ] || [ $phase != crash ] || die '--phase crash is for our own server'
 case $connections$mib$limit in *[!0-9]*) die 'not a number' ;; esac
 case $seed in *[!A-Za-z0-9]*) die '--seed: letters and digits' ;; esac
 
@@ -58,7 +68,6 @@ initramfs=$(echo "$image" | sed -n 2p)
 DIRECTORY=$(mktemp -d "${TMPDIR:-/tmp}/chunknbd-vm-XXXXXX")
 DATA=$DIRECTORY/data
 mkdir "$DATA"
-disk=$DATA/disk.chunkdisk
 server_pid=
 # shellcheck disable=SC2317 # the trap calls it
 cleanup() {
@@ -71,12 +80,20 @@ trap 'exit 3' INT TERM
 
 chunknbd() { node dist/cli/main.js "$@"; }
 
+create_disks() {
+  [ -e dist/cli/main.js ] || npm run --silent build || die 'cannot build'
+  for disk in $disks; do
+    chunknbd create "$DATA/$disk.chunkdisk" --size 1G --chunk-size 4M ||
+      die 'cannot create the disk'
+  done
+}
+
 # Leaves the port in PORT.
 start_our_server() {
-  [ -e dist/cli/main.js ] || npm run --silent build || die 'cannot build'
-  chunknbd create "$disk" --size 1G --chunk-size 4M || die 'cannot create the disk'
-  node dist/cli/main.js serve "$disk" --listen nbd://127.0.0.1:0 \
-    >"$DIRECTORY/uri" 2>"$DIRECTORY/server.log" &
+  : >"$DIRECTORY/uri"
+  # shellcheck disable=SC2046 # a word for each disk
+  node dist/cli/main.js serve $(files) --listen nbd://127.0.0.1:0 \
+    >"$DIRECTORY/uri" 2>>"$DIRECTORY/server.log" &
   server_pid=$!
   until [ -s "$DIRECTORY/uri" ]; do
     kill -0 $server_pid 2>/dev/null || die "the server ended: $(cat "$DIRECTORY/server.log")"
@@ -85,6 +102,8 @@ start_our_server() {
   PORT=$(sed -n '1s|^nbd://127\.0\.0\.1:\([0-9]*\).*|\1|p' "$DIRECTORY/uri")
   [ -n "$PORT" ] || die "no port in what the server printed: $(cat "$DIRECTORY/uri")"
 }
+
+files() { for disk in $disks; do echo "$DATA/$disk.chunkdisk"; done; }
 
 start_other_server() {
   PORT=$(node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => {
@@ -108,27 +127,40 @@ follow_guest() {
         echo "$used" >"$DIRECTORY/used.$rest"
         echo >&4
         ;;
+      DONE)
+        echo "$rest" >"$DIRECTORY/done"
+        [ "$rest" != "$kill_round" ] || kill_all &
+        ;;
       VERDICT) echo "$rest" >"$DIRECTORY/verdict" ;;
       *) echo "$word $rest" ;;
     esac
   done
 }
 
-boot() {
+# Some time after the round that the seed selects is done: the server, then the guest.
+kill_all() {
+  sleep "0.$kill_delay"
+  echo "KILL the server with SIGKILL, 0.$kill_delay s after round $kill_round"
+  kill -KILL $server_pid
+  kill -KILL "$(cat "$DIRECTORY/qemu.pid")"
+}
+
+boot() { # boot PHASE
   # /dev/kvm alone proves nothing: some sandboxes have one that cannot run a stock kernel. And
   # QEMU 7.2 corrupts registers when it emulates cmpxchg16b, so the guest must not see it.
   accelerator=tcg processor=qemu64,-cx16
   if [ -w /dev/kvm ] && { [ -d /sys/module/kvm_intel ] || [ -d /sys/module/kvm_amd ]; }; then
     accelerator=kvm processor=host
   fi
-  mkdir "$DIRECTORY/init"
+  mkdir -p "$DIRECTORY/init"
   install -m 755 scripts/vm-guest.sh "$DIRECTORY/init/init"
   (cd "$DIRECTORY/init" && echo init | cpio -o -H newc --quiet | gzip -1) >"$DIRECTORY/init.gz"
   # The kernel unpacks archives one after the other.
   cat "$initramfs" "$DIRECTORY/init.gz" >"$DIRECTORY/initramfs"
-  variables="vm.PORT=$PORT vm.NAME= vm.PHASE=$phase vm.FS=$fs vm.MIB=$mib"
+  variables="vm.PORT=$PORT vm.NAME= vm.PHASE=$1 vm.FS=$fs vm.MIB=$mib"
   variables="$variables vm.CONNECTIONS=$connections vm.SEED=$seed"
-  mkfifo "$DIRECTORY/answers"
+  variables="$variables vm.DONE=$(cat "$DIRECTORY/done" 2>/dev/null || echo -1)"
+  [ -e "$DIRECTORY/answers" ] || mkfifo "$DIRECTORY/answers"
   exec 4<>"$DIRECTORY/answers"
   # In the background: the shell runs its traps while it waits, not while a command runs.
   timeout --kill-after=5 "$limit" qemu-system-x86_64 \
@@ -159,7 +191,27 @@ check_our_server() {
   wait $server_pid || status=$?
   server_pid=
   [ $status = 0 ] || { echo "FAILED: exit status $status of the server after SIGTERM"; return 1; }
-  chunknbd check "$disk" || { echo 'FAILED: chunknbd check'; return 1; }
+  check_disks
+}
+
+check_disks() {
+  for file in $(files); do
+    chunknbd check "$file" || { echo 'FAILED: chunknbd check'; return 1; }
+  done
+}
+
+# Ends with the server running again on what the killed one left.
+crash() {
+  number=$(echo "$seed" | cksum | cut -d' ' -f1)
+  kill_round=$((10 + number % 40))
+  kill_delay=$(printf %03d $((number / 40 % 1000)))
+  boot crash
+  status=0
+  wait $server_pid || status=$?
+  server_pid=
+  [ $status = 137 ] || { echo "FAILED: the server ended with $status, not by SIGKILL"; return 1; }
+  check_disks || return 1
+  start_our_server
 }
 
 conclude() { # conclude EXIT-STATUS
@@ -173,8 +225,14 @@ conclude() { # conclude EXIT-STATUS
   exit "$1"
 }
 
-if [ -n "$server" ]; then start_other_server; else start_our_server; fi
-boot
+if [ -n "$server" ]; then start_other_server; else create_disks && start_our_server; fi
+kill_round=
+if [ "$phase" = crash ]; then
+  crash || conclude 1
+  boot replay
+else
+  boot "$phase"
+fi
 case $(cat "$DIRECTORY/verdict" 2>/dev/null) in
   0) ;;
   1) conclude 1 ;;
