@@ -4,9 +4,11 @@
  */
 export { CachedDevice } from './cache/cached-device.ts'
 export { checkDisk, type Finding, Rule } from './chunkstore/check.ts'
+export { commitDisk, type CommitOptions, type CommitResult } from './chunkstore/commit.ts'
 export { createDisk, type CreateOptions } from './chunkstore/create.ts'
 export { ChunkDisk } from './chunkstore/disk.ts'
 export { DiskError } from './chunkstore/disk-error.ts'
+export { flattenDisk, type FlattenResult } from './chunkstore/flatten.ts'
 export { mapDisk, type MapExtent, MapKind } from './chunkstore/map.ts'
 export { CacheMode, type DiskOptions } from './chunkstore/options.ts'
 export { surveyDisk, type Survey } from './chunkstore/survey.ts'

@@ -8,10 +8,12 @@ import { Layer, refuseForeignLock } from './layer.ts'
 import { CHAIN_DEPTH_MAX } from './limits.ts'
 import type { PartContents } from './part.ts'
 
-/** How the first layer is opened; the others are always read and shared. */
+/** How the first layer is opened; the others are read and shared. */
 export const ChainMode = {
   /** One writer, nobody else. */
   WRITE: 'write',
+  /** As WRITE, and its parent is written as well (`commit`). */
+  MERGE: 'merge',
   /** Any number of readers, no writer. */
   READ: 'read',
   /** Looks without a lock: what it sees may change meanwhile (`info`, `check`). */
@@ -31,7 +33,7 @@ export async function openChain(files: Files, file: string, mode: ChainMode): Pr
       layers.push(layer)
       // Before its locks: a directory that is locked already would seem to be somebody else's.
       checkPartsDiffer(layers)
-      await lockLayer(files, layer, layers.length === 1, mode)
+      await lockLayer(files, layer, layers.length - 1, mode)
       next = layer.descriptor.parent
     }
     return layers
@@ -75,9 +77,12 @@ function misfit(layer: Layer, below: readonly Layer[]): string | null {
   return null
 }
 
-async function lockLayer(files: Files, layer: Layer, first: boolean, mode: ChainMode) {
+/** How many layers each mode writes. */
+const WRITTEN: Readonly<Record<ChainMode, number>> = { write: 1, merge: 2, read: 0, look: 0 }
+
+async function lockLayer(files: Files, layer: Layer, depth: number, mode: ChainMode) {
   if (mode === ChainMode.LOOK) return
-  const exclusive = first && mode === ChainMode.WRITE
+  const exclusive = depth < WRITTEN[mode]
   await layer.lock(files, exclusive ? LockKind.EXCLUSIVE : LockKind.SHARED)
 }
 
@@ -95,15 +100,18 @@ function checkPartsDiffer(layers: readonly Layer[]): void {
   }
 }
 
-/** Reads all directories. A writer also clears what a crash left behind. */
+/**
+ * Reads all directories. A writer also clears what a crash left behind.
+ * @param written how many layers, from the first, this process writes
+ */
 export async function scanChain(
   files: Files,
   layers: readonly Layer[],
-  writable: boolean,
+  written: number,
 ): Promise<void> {
   for (const [depth, layer] of layers.entries()) {
     const contents = await layer.scan(files)
-    if (depth > 0 || !writable) continue
+    if (depth >= written) continue
     refuseForeignLock(layer, contents)
     await removeTemporaries(files, layer, contents)
   }

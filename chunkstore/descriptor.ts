@@ -141,6 +141,14 @@ function broken(file: string, what: string): DiskError {
   return new DiskError('EDESCRIPTOR', `${file}: ${what}`)
 }
 
+/** @returns the text of a descriptor without the line that names the parent, all else unchanged */
+export function withoutParent(text: string): string {
+  const [first] = significantLines(text)
+  const lines = text.split(/(?<=\n)/)
+  if (first !== undefined && !LIKE_A_SIZE.test(first.text)) lines.splice(first.number - 1, 1)
+  return lines.join('')
+}
+
 /** The text of a descriptor; sizes in bytes so that chunkdisk can read it. */
 export function formatDescriptor(
   parent: string | null,

@@ -16,7 +16,6 @@ import type { ExtentList } from '../device/extents.ts'
 import type { Files } from '../io/io.ts'
 import { ChainMode, closeChain, openChain, scanChain } from './chain.ts'
 import { DiskError } from './disk-error.ts'
-import type { Layer } from './layer.ts'
 import { Kind } from './kind.ts'
 import { PAGE_SIZE } from './limits.ts'
 import { Operation } from './operation.ts'
@@ -51,8 +50,8 @@ export class ChunkDisk implements Device {
     const mode = all.readOnly ? ChainMode.READ : ChainMode.WRITE
     const layers = await openChain(files, path.resolve(file), mode)
     try {
-      await scanChain(files, layers, !all.readOnly)
-      if (!all.readOnly) await prepareWriting(files, layers[0])
+      await scanChain(files, layers, all.readOnly ? 0 : 1)
+      if (!all.readOnly) await layers[0].prepareWriting(files)
     } catch (error) {
       await closeChain(files, layers)
       throw error
@@ -142,15 +141,5 @@ export class ChunkDisk implements Device {
     await closeChain(store.files, store.layers)
     if (store.flusher.failure === 0) return
     throw new DiskError('ESYNC', `${this.file}: the last writes could not be synced to the disk`)
-  }
-}
-
-async function prepareWriting(files: Files, layer: Layer): Promise<void> {
-  for (const part of layer.parts) {
-    part.writable = true
-    part.abilities = await files.abilities(part.directory).catch((error: NodeJS.ErrnoException) => {
-      const why = `cannot be written (${error.code}); make it so, or open the disk --read-only`
-      throw new DiskError('EPART', `part directory ${part.directory} ${why}`)
-    })
   }
 }

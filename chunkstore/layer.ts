@@ -25,6 +25,11 @@ export class Layer {
     return this.#source.descriptor
   }
 
+  /** Contents of the descriptor. */
+  get text(): string {
+    return this.#source.text
+  }
+
   /** Of the descriptor. */
   get identity(): string {
     return this.#source.identity
@@ -81,6 +86,21 @@ export class Layer {
     this.chunks.set(found.index, new Chunk(found.index, part, state))
   }
 
+  /**
+   * Finds out what the parts can do, before anything is written to them.
+   * @throws DiskError EPART if one cannot be written
+   */
+  async prepareWriting(files: Files): Promise<void> {
+    for (const part of this.parts) {
+      part.writable = true
+      part.abilities = await files.abilities(part.directory).catch((error: Error) => {
+        const { code } = error as NodeJS.ErrnoException
+        const why = `cannot be written (${code}); make it so, or open the disk --read-only`
+        throw new DiskError('EPART', `part directory ${part.directory} ${why}`)
+      })
+    }
+  }
+
   /** @returns the first part, in the descriptor's order, that has room, or null */
   partWithRoom(): Part | null {
     return this.parts.find((part) => part.chunkCount < part.chunksMax) ?? null
@@ -98,6 +118,14 @@ export function stateOf(found: FoundChunk, chunkSize: number): ChunkState {
   if (!found.isFile) return ChunkState.DAMAGED
   if (found.size === 0) return ChunkState.EMPTY
   return found.size === chunkSize ? ChunkState.FULL : ChunkState.DAMAGED
+}
+
+/** @throws DiskError EPART if one of its chunk files is damaged */
+export function refuseDamage(layer: Layer): void {
+  for (const chunk of layer.chunks.values()) {
+    if (chunk.state !== ChunkState.DAMAGED) continue
+    throw new DiskError('EPART', `${chunk.path} is damaged; "chunknbd check" says how`)
+  }
 }
 
 /** @throws DiskError EINUSE if chunkdisk's lock file is there */

@@ -1,7 +1,9 @@
 /** The command line: a command for each thing people do with a disk. */
 import { Command, CommanderError } from 'commander'
 import { checkCommand } from './check-command.ts'
+import { commitCommand } from './commit-command.ts'
 import { createCommand } from './create-command.ts'
+import { flattenCommand } from './flatten-command.ts'
 import { infoCommand } from './info-command.ts'
 import { mapCommand } from './map-command.ts'
 import { serveCommand } from './serve-command.ts'
@@ -10,6 +12,16 @@ import { version } from './version.ts'
 const SUCCESS = 0
 const FAILURE = 1
 const USAGE = 2
+
+const COMMANDS = [
+  serveCommand,
+  createCommand,
+  infoCommand,
+  mapCommand,
+  checkCommand,
+  commitCommand,
+  flattenCommand,
+]
 
 const EPILOGUE = `
 Examples:
@@ -30,7 +42,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
     .addHelpText('after', EPILOGUE)
     .showHelpAfterError('(chunknbd COMMAND --help shows what a command takes)')
     .exitOverride()
-  for (const make of [serveCommand, createCommand, infoCommand, mapCommand, checkCommand]) {
+  for (const make of COMMANDS) {
     const command = make()
     const hint = `(chunknbd ${command.name()} --help shows what it takes, with examples)`
     program.addCommand(command.showHelpAfterError(hint).exitOverride())

@@ -1,8 +1,8 @@
-/** Creates a small file atomically: it appears whole and synced, and replaces nothing. */
+/** Small files, written atomically: they appear whole and synced. */
 import fs from 'node:fs'
 import path from 'node:path'
 
-/** @throws EEXIST if the name is taken */
+/** Replaces nothing. @throws EEXIST if the name is taken */
 export async function createText(file: string, text: string): Promise<void> {
   const folder = path.dirname(file)
   const temporary = path.join(folder, `.tmp-${path.basename(file)}-${process.pid}`)
@@ -15,6 +15,25 @@ export async function createText(file: string, text: string): Promise<void> {
     await writeSynced(file, text, 'wx')
   } finally {
     await fs.promises.unlink(temporary)
+  }
+  await syncDirectory(folder)
+}
+
+/** Replaces the file itself where the path is a symbolic link; its owner and mode stay. */
+export async function replaceText(file: string, text: string): Promise<void> {
+  const real = await fs.promises.realpath(file)
+  const folder = path.dirname(real)
+  const temporary = path.join(folder, `.tmp-${path.basename(real)}`)
+  const { mode, uid, gid } = await fs.promises.stat(real)
+  try {
+    await writeSynced(temporary, text, 'w')
+    // Who may not give files away keeps it.
+    await fs.promises.chown(temporary, uid, gid).catch(() => {})
+    await fs.promises.chmod(temporary, mode & 0o7777)
+    await fs.promises.rename(temporary, real)
+  } catch (error) {
+    await fs.promises.rm(temporary, { force: true })
+    throw error
   }
   await syncDirectory(folder)
 }

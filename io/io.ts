@@ -97,6 +97,8 @@ export interface Files {
   readText(path: string, bytesMax: number): Promise<string>
   /** A new file, complete and durable or not there; EEXIST if the name is taken. */
   createText(path: string, text: string): Promise<void>
+  /** New contents for a file, durable; at every moment, also across a crash, the old or the new. */
+  replaceText(path: string, text: string): Promise<void>
   /** Kernel lock on an open file, gone with the process. @returns false: somebody else holds it */
   lock(fd: number, kind: LockKind): Promise<boolean>
   /** Process that holds a lock on the open file, in words for a message, or ''. */

@@ -6,7 +6,7 @@
 import fs from 'node:fs'
 import type { DirectoryAbilities, FileOperation, Files, FileStatus } from './io.ts'
 import { LockKind, Seek, type SeekKind } from './io.ts'
-import { createText } from './create-text.ts'
+import { createText, replaceText } from './create-text.ts'
 import { lockFile, lockHolder } from './lock.ts'
 import { Slowness } from './slowness.ts'
 import { Fallocate, type SystemCalls } from './syscalls.ts'
@@ -176,6 +176,10 @@ export class NodeFiles implements Files {
 
   createText(path: string, text: string): Promise<void> {
     return createText(path, text)
+  }
+
+  replaceText(path: string, text: string): Promise<void> {
+    return replaceText(path, text)
   }
 
   lock(fd: number, kind: LockKind): Promise<boolean> {

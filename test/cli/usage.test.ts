@@ -5,7 +5,7 @@ import { pageCacheArgument } from '../../cli/arguments.ts'
 import { tempDirectory } from '../helpers/temp.ts'
 import { runInProcess } from './in-process.ts'
 
-const COMMANDS = ['serve', 'create', 'info', 'map', 'check'] as const
+const COMMANDS = ['serve', 'create', 'info', 'map', 'check', 'commit', 'flatten'] as const
 
 const isRefused = test.macro<[line: string, message: RegExp]>({
   exec: async (t, line, message) => {

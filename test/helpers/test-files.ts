@@ -155,6 +155,11 @@ export class TestFiles implements Files {
     await this.#real.createText(file, text)
   }
 
+  async replaceText(file: string, text: string): Promise<void> {
+    await this.#call('replaceText', file)
+    await this.#real.replaceText(file, text)
+  }
+
   async lock(fd: number, kind: LockKind): Promise<boolean> {
     await this.#call('lock', this.openNames.get(fd) ?? 'unknown')
     return this.#real.lock(fd, kind)

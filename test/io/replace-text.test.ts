@@ -1,0 +1,33 @@
+import fs from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { replaceText } from '../../io/create-text.ts'
+import { tempDirectory } from '../helpers/temp.ts'
+
+test('a file is replaced by one with its owner and mode, and nothing is left', async (t) => {
+  const directory = tempDirectory(t)
+  const file = join(directory, 'file')
+  fs.writeFileSync(file, 'old')
+  fs.chmodSync(file, 0o644)
+  const before = fs.statSync(file)
+  await replaceText(file, 'grüße\n')
+  const after = fs.statSync(file)
+  t.is(fs.readFileSync(file, 'utf8'), 'grüße\n')
+  t.deepEqual([after.mode, after.uid, after.gid], [before.mode, before.uid, before.gid])
+  t.not(after.ino, before.ino)
+  t.deepEqual(fs.readdirSync(directory), ['file'])
+})
+
+test('a file that is not there is not made', async (t) => {
+  const directory = tempDirectory(t)
+  await t.throwsAsync(replaceText(join(directory, 'file'), 'x'), { code: 'ENOENT' })
+  t.deepEqual(fs.readdirSync(directory), [])
+})
+
+test('what cannot be put in place leaves the old contents and nothing else', async (t) => {
+  const directory = tempDirectory(t)
+  const target = join(directory, 'directory')
+  fs.mkdirSync(target)
+  await t.throwsAsync(replaceText(target, 'x'))
+  t.deepEqual(fs.readdirSync(directory), ['directory'])
+})
