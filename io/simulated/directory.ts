@@ -1,0 +1,68 @@
+/**
+ * A directory of the simulated machine: its names as programs see them, as the disk has them for
+ * sure, and the changes in between, of which a power loss keeps or loses each on its own.
+ */
+import type { Chance } from './chance.ts'
+import type { SimulatedFile } from './file.ts'
+
+export type SimulatedNode = SimulatedFile | SimulatedDirectory
+
+interface NameChange {
+  readonly sequence: number
+  readonly node: SimulatedNode
+  /** The name that goes, or null. */
+  readonly from: string | null
+  /** The name that comes, or null. With both, one is there at every moment. */
+  readonly to: string | null
+}
+
+export class SimulatedDirectory {
+  /** What an inode number is for. */
+  readonly id: number
+  readonly names = new Map<string, SimulatedNode>()
+  readonly #durable = new Map<string, SimulatedNode>()
+  #unsynced: NameChange[] = []
+
+  constructor(id: number) {
+    this.id = id
+  }
+
+  change(change: NameChange): void {
+    apply(this.names, change)
+    this.#unsynced.push(change)
+  }
+
+  /** The names as they were at `sequence` are durable. */
+  sync(sequence: number): void {
+    const first = this.#unsynced.findIndex((change) => change.sequence > sequence)
+    const count = first < 0 ? this.#unsynced.length : first
+    for (const change of this.#unsynced.splice(0, count)) apply(this.#durable, change)
+  }
+
+  /**
+   * @param copyOf what becomes of a file or directory in it
+   * @returns the directory as a machine finds it that lost its power now
+   */
+  afterPowerLoss(
+    chance: Chance,
+    keepProbability: number,
+    copyOf: (node: SimulatedNode) => SimulatedNode,
+  ): SimulatedDirectory {
+    const names = new Map(this.#durable)
+    for (const change of this.#unsynced) {
+      if (chance.chance(keepProbability)) apply(names, change)
+    }
+    const found = new SimulatedDirectory(this.id)
+    for (const [name, node] of names) {
+      const copy = copyOf(node)
+      found.names.set(name, copy)
+      found.#durable.set(name, copy)
+    }
+    return found
+  }
+}
+
+function apply(names: Map<string, SimulatedNode>, { node, from, to }: NameChange): void {
+  if (from !== null && names.get(from) === node) names.delete(from)
+  if (to !== null) names.set(to, node)
+}
