@@ -10,7 +10,7 @@ export { ChunkDisk } from './chunkstore/disk.ts'
 export { DiskError } from './chunkstore/disk-error.ts'
 export { flattenDisk, type FlattenResult } from './chunkstore/flatten.ts'
 export { mapDisk, type MapExtent, MapKind } from './chunkstore/map.ts'
-export { CacheMode, type DiskOptions } from './chunkstore/options.ts'
+export { CacheMode, type DiskOptions, TrimMode } from './chunkstore/options.ts'
 export { surveyDisk, type Survey } from './chunkstore/survey.ts'
 export {
   type Device,

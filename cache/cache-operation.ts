@@ -103,6 +103,11 @@ export class CacheOperation implements Request {
     const position = this.#position
     const nextPage = (Math.floor(position / PAGE_SIZE) + 1) * PAGE_SIZE
     this.#pageEnd = Math.min(this.#end, nextPage)
+    if (this.#command === Command.TRIM && !this.#context.lower.features.trimZeroes) {
+      // The page would be zeros in the cache and something else below.
+      this.#position = this.#pageEnd
+      return DONE
+    }
     this.#inPage = true
     const length = this.#pageEnd - position
     const status = this.#partialPage.start(this.parent, this.#command, position, length)

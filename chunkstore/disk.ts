@@ -19,7 +19,7 @@ import { DiskError } from './disk-error.ts'
 import { Kind } from './kind.ts'
 import { PAGE_SIZE } from './limits.ts'
 import { Operation } from './operation.ts'
-import { DEFAULT_OPTIONS, type DiskOptions } from './options.ts'
+import { DEFAULT_OPTIONS, type DiskOptions, makesHoles, TrimMode } from './options.ts'
 import { Store } from './store.ts'
 
 const EPERM = 1
@@ -64,8 +64,11 @@ export class ChunkDisk implements Device {
     this.#store = store
     this.file = store.top.descriptor.file
     this.size = store.geometry.diskSize
-    const punches = store.top.parts.every((part) => part.abilities.punchHole)
-    this.features = { readOnly, trim: !readOnly, fastZero: !readOnly && punches }
+    const ability = makesHoles(store.options.trim) ? 'punchHole' : 'zeroRange'
+    const fastZero = !readOnly && store.top.parts.every((part) => part.abilities[ability])
+    const trimZeroes = !readOnly && makesHoles(store.options.trim)
+    // A trim is a hint: it is taken in every mode, whatever comes of it.
+    this.features = { readOnly, trim: !readOnly, trimZeroes, fastZero }
   }
 
   read(request: Request): Status {
@@ -77,7 +80,9 @@ export class ChunkDisk implements Device {
   }
 
   trim(request: Request): Status {
-    return this.#refused(request) || this.#operation().start(Kind.TRIM, request, null)
+    const refused = this.#refused(request)
+    if (refused !== DONE || this.#store.options.trim === TrimMode.IGNORE) return refused
+    return this.#operation().start(Kind.TRIM, request, null)
   }
 
   zero(request: Request): Status {

@@ -19,10 +19,34 @@ export const CacheMode = {
 } as const
 export type CacheMode = (typeof CacheMode)[keyof typeof CacheMode]
 
+/** What a trim does. In brackets: chunkdisk's options for it. */
+export const TrimMode = {
+  /** A whole chunk becomes an empty file, part of one a hole (-X 1 -Z 1). */
+  FREE: 'free',
+  /** Whole chunks only. Parts keep their data until together they are a chunk (-X 1 -Z 0). */
+  CHUNKS: 'chunks',
+  /** Holes only: no file gets smaller (-X 0 -Z 1). */
+  HOLES: 'holes',
+  /** Nothing (-X 0 -Z 0). */
+  IGNORE: 'ignore',
+} as const
+export type TrimMode = (typeof TrimMode)[keyof typeof TrimMode]
+
+/** A trim or zero of part of a chunk punches a hole, or writes zeros where that is impossible. */
+export function makesHoles(mode: TrimMode): boolean {
+  return mode === TrimMode.FREE || mode === TrimMode.HOLES
+}
+
+/** A trim or zero of a whole chunk empties its file. */
+export function emptiesFiles(mode: TrimMode): boolean {
+  return mode === TrimMode.FREE || mode === TrimMode.CHUNKS
+}
+
 export interface DiskOptions {
   /** Share the disk with other readers, refuse every change. */
   readonly readOnly: boolean
   readonly cacheMode: CacheMode
+  readonly trim: TrimMode
   /** Chunk files kept open, at least 1. */
   readonly openFilesMax: number
   readonly log: Log
@@ -33,6 +57,7 @@ const SILENT: Log = { info: () => {}, warn: () => {}, error: () => {} }
 export const DEFAULT_OPTIONS: DiskOptions = {
   readOnly: false,
   cacheMode: CacheMode.WRITEBACK,
+  trim: TrimMode.FREE,
   openFilesMax: OPEN_FILES_MAX,
   log: SILENT,
 }

@@ -10,6 +10,8 @@
  *
  * Unmapped ranges are remembered per chunk across requests, so that many small trims free a chunk.
  * A zero with NO_HOLE allocates instead. Where holes cannot be punched zeros are written.
+ * With a trim mode that makes no holes, a trim of a part is only remembered, a zero allocates; with
+ * one that empties no files, a whole chunk is treated like a part of one.
  */
 import { DONE, PENDING, RequestFlag, type Status } from '../device/device.ts'
 import { Seek } from '../io/io.ts'
@@ -18,6 +20,7 @@ import { endsBefore } from './file-end.ts'
 import { STEP_BYTES, WIDE_CHUNKS_MIN, ZERO_STEPS_PER_TURN } from './limits.ts'
 import { Kind, RETRY } from './kind.ts'
 import type { Operation } from './operation.ts'
+import { emptiesFiles, makesHoles } from './options.ts'
 import { afterChange, makeFull } from './write.ts'
 
 const EIO = 5
@@ -35,13 +38,31 @@ export function unmapPiece(operation: Operation): Status {
   const state = chunk === undefined ? ChunkState.ABSENT : chunk.state
   if (state === ChunkState.DAMAGED) return EIO
   if (chunk !== undefined && state === ChunkState.FULL) {
-    if (mustAllocate) return allocateZeros(operation, chunk)
-    return isWhole(operation) ? truncate(operation, chunk) : punch(operation, chunk)
+    return mustAllocate ? allocateZeros(operation, chunk) : unmapFull(operation, chunk)
   }
   if (mustAllocate) return makeFull(operation)
   const hidden = state === ChunkState.EMPTY || store.findBelow(operation.index) === null
-  if (!hidden) return isWhole(operation) ? makeEmpty(operation) : makeFull(operation)
-  skipAbsent(operation)
+  if (hidden) {
+    skipAbsent(operation)
+    return DONE
+  }
+  if (isWhole(operation)) return makeEmpty(operation)
+  // Where a trim makes no holes, nothing is gained by a copy of the parent's chunk.
+  const isWorthCopy = operation.kind === Kind.ZERO || makesHoles(store.options.trim)
+  return isWorthCopy ? makeFull(operation) : DONE
+}
+
+function unmapFull(operation: Operation, chunk: Chunk): Status {
+  const { trim } = operation.store.options
+  const frees = emptiesFiles(trim) && (isWhole(operation) || isUnmappedWhole(operation, chunk))
+  if (frees) return truncate(operation, chunk)
+  if (makesHoles(trim)) return punch(operation, chunk)
+  return operation.kind === Kind.ZERO ? allocateZeros(operation, chunk) : remember(operation, chunk)
+}
+
+/** The data stays as it is, until all of the chunk is unmapped or this is forgotten. */
+function remember(operation: Operation, chunk: Chunk): Status {
+  chunk.unmapped.add(operation.position, operation.position + operation.pieceLength)
   return DONE
 }
 
@@ -120,12 +141,11 @@ function afterTruncate(operation: Operation): Status {
 /** Frees part of a chunk. */
 function punch(operation: Operation, chunk: Chunk): Status {
   const { store, position, pieceLength } = operation
-  if (isUnmappedWhole(operation, chunk)) return truncate(operation, chunk)
   if (!store.use(chunk, operation)) return PENDING
   operation.chunk = chunk
   operation.fd = chunk.fd
   operation.length = pieceLength
-  chunk.unmapped.add(position, position + pieceLength)
+  if (emptiesFiles(store.options.trim)) chunk.unmapped.add(position, position + pieceLength)
   if (!chunk.part.abilities.punchHole) return writeZeros(operation)
   operation.step = afterPunch
   return store.files.punchHole(operation) ? afterPunch(operation) : PENDING
@@ -146,7 +166,8 @@ function afterPunch(operation: Operation): Status {
   if (result === -EOPNOTSUPP) return writeZeros(operation)
   store.flusher.chunkModified(chunk)
   // Only when nobody else uses the file: a write under way may not have got there yet.
-  const empty = result >= 0 && chunk.users === 1 && hasNothing(operation)
+  const mayEmpty = emptiesFiles(store.options.trim) && chunk.users === 1
+  const empty = result >= 0 && mayEmpty && hasNothing(operation)
   if (result < 0) chunk.forgetUnmapped()
   store.release(chunk)
   if (result < 0) return -result

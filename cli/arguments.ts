@@ -60,6 +60,13 @@ function uriArgument(text: string): NbdUri {
   }
 }
 
+/** In lower case, without braces. */
+export function uuidArgument(text: string): string {
+  const match = /^\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?$/i.exec(text)
+  if (match !== null) return match[1].toLowerCase()
+  throw new InvalidArgumentError('Write 8-4-4-4-12 hexadecimal digits.')
+}
+
 /** The path of a file, or the URI of a running server. */
 export function fileOrUriArgument(text: string): string | NbdUri {
   return /^nbds?(\+[a-z]+)?:/i.test(text) ? uriArgument(text) : text

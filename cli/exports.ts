@@ -8,7 +8,7 @@ import path from 'node:path'
 import { PAGE_SIZE, PAGES_WITHOUT_RETENTION } from '../cache/limits.ts'
 import { CachedDevice } from '../cache/cached-device.ts'
 import { ChunkDisk } from '../chunkstore/disk.ts'
-import type { CacheMode, Log } from '../chunkstore/options.ts'
+import type { CacheMode, Log, TrimMode } from '../chunkstore/options.ts'
 import type { Device } from '../device/device.ts'
 import { MemoryDevice } from '../device/memory.ts'
 import { ReadOnlyDevice } from '../device/read-only-device.ts'
@@ -20,6 +20,9 @@ import { humanSize } from './output.ts'
 export interface StackOptions {
   readonly readOnly: boolean
   readonly cacheMode: CacheMode
+  readonly trim: TrimMode
+  /** Serial number, or null: none. */
+  readonly uuid: string | null
   /** Memory for pages of each disk, bytes; 0 keeps none longer than it is worked on. */
   readonly pageCacheBytes: number
   readonly log: Log
@@ -43,7 +46,8 @@ export class Exports implements ExportTable {
     const name = path.basename(file, path.extname(file))
     this.#refuseTaken(name, file)
     const disk = await ChunkDisk.open(files, path.resolve(file), options)
-    const description = `chunk disk of ${humanSize(disk.size)}`
+    const serial = options.uuid === null ? '' : `, UUID ${options.uuid}`
+    const description = `chunk disk of ${humanSize(disk.size)}${serial}`
     this.#exports.push({ name, description, device: cached(disk, options.pageCacheBytes) })
   }
 

@@ -1,11 +1,11 @@
 /** `chunknbd serve`: offers disks over NBD until it is told to stop. */
 import { Command, Option } from 'commander'
-import { CacheMode } from '../chunkstore/options.ts'
+import { CacheMode, TrimMode } from '../chunkstore/options.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
 import { createIo, Engine, ENGINE_DEFAULT } from '../io/engine.ts'
 import { Server } from '../nbd/server.ts'
 import { formatUri, type NbdUri } from '../nbd/uri.ts'
-import { blocksArgument, listenArgument, pageCacheArgument } from './arguments.ts'
+import { blocksArgument, listenArgument, pageCacheArgument, uuidArgument } from './arguments.ts'
 import { Exports, type StackOptions } from './exports.ts'
 import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from './logger.ts'
 import { printLine } from './output.ts'
@@ -16,7 +16,9 @@ interface Options {
   readonly listen?: readonly NbdUri[]
   readonly memory?: number
   readonly readOnly?: boolean
+  readonly uuid?: string
   readonly cache: CacheMode
+  readonly trim: TrimMode
   readonly pageCache: number
   readonly engine: Engine
   readonly logLevel: LogLevel
@@ -39,6 +41,12 @@ Cache modes (what survives a power loss):
   writethrough   every answered write
   unsafe         nothing is promised; flushes are answered at once
 
+Trims (clients may send them in every mode; zeros that clients write are always zeros):
+  free           whole chunks become empty files, parts of chunks holes
+  chunks         whole chunks only; data trimmed in part stays, until together it is a chunk
+  holes          holes only: chunk files keep their size
+  ignore         nothing
+
 Examples:
   chunknbd serve disk.chunkdisk
   chunknbd serve a.chunkdisk b.chunkdisk --listen nbd://[::]:10809
@@ -52,10 +60,20 @@ export function serveCommand(): Command {
     .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument)
     .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', blocksArgument)
     .option('--read-only', 'refuse writes; other readers may share the disks')
+    .option(
+      '--uuid <UUID>',
+      'serial number of the only FILE, told in its description',
+      uuidArgument,
+    )
     .addOption(
       new Option('--cache <MODE>', 'when a write is durable')
         .choices(Object.values(CacheMode))
         .default(CacheMode.WRITEBACK),
+    )
+    .addOption(
+      new Option('--trim <HOW>', 'what a trim gives back')
+        .choices(Object.values(TrimMode))
+        .default(TrimMode.FREE),
     )
     .addOption(
       new Option('--page-cache <SIZE>', 'memory for pages of each disk; 0 keeps none')
@@ -78,6 +96,9 @@ export function serveCommand(): Command {
 async function serve(files: readonly string[], options: Options, command: Command): Promise<void> {
   if (files.length === 0 && options.memory === undefined) {
     command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE')
+  }
+  if (files.length !== 1 && options.uuid !== undefined) {
+    command.error('error: --uuid names one disk: give exactly one FILE with it')
   }
   const log = await createLogger(options.logLevel)
   const { io, reason } = createIo(options.engine)
@@ -112,6 +133,8 @@ async function openAll(
   const stack: StackOptions = {
     readOnly: options.readOnly === true,
     cacheMode: options.cache,
+    trim: options.trim,
+    uuid: options.uuid ?? null,
     pageCacheBytes: options.pageCache,
     log,
   }

@@ -61,8 +61,10 @@ export interface Request {
 export interface Features {
   /** Writes, trims and zeros fail with EPERM. */
   readonly readOnly: boolean
-  /** `trim` gives space back (it always makes the range read as zeros). */
+  /** `trim` gives space back, as far as it can. */
   readonly trim: boolean
+  /** After `trim` the range reads as zeros; otherwise it may go on reading as what it held. */
+  readonly trimZeroes: boolean
   /** `zero` with FAST_ZERO can succeed. */
   readonly fastZero: boolean
 }
@@ -78,7 +80,7 @@ export interface Device {
   write(request: Request): Status
   /** Makes everything that was completed before this call durable. */
   flush(request: Request): Status
-  /** Afterwards the range reads as zeros; its space is given back where that is possible. */
+  /** The range is not needed any more: see `Features`. Whole or in part, at once or later. */
   trim(request: Request): Status
   /** Afterwards the range reads as zeros. Honours NO_HOLE and FAST_ZERO. */
   zero(request: Request): Status

@@ -17,7 +17,7 @@ const HOLE = ExtentFlag.HOLE | ExtentFlag.ZERO
 export class MemoryDevice implements Device {
   readonly size: number
   readonly alignment = 1
-  readonly features: Features = { readOnly: false, trim: true, fastZero: true }
+  readonly features: Features = { readOnly: false, trim: true, trimZeroes: true, fastZero: true }
   readonly #pages = new Map<number, Uint8Array>()
 
   constructor(size: number) {

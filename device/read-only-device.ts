@@ -7,7 +7,7 @@ const EPERM = 1
 export class ReadOnlyDevice implements Device {
   readonly size: number
   readonly alignment: number
-  readonly features: Features = { readOnly: true, trim: false, fastZero: false }
+  readonly features: Features = { readOnly: true, trim: false, trimZeroes: false, fastZero: false }
   readonly #lower: Device
 
   constructor(lower: Device) {

@@ -29,6 +29,17 @@ test('the edges of an unaligned trim are given back if nothing else is in there'
   t.is(lower.allocatedBytes, 0)
 })
 
+test('a partial trim does nothing where trims below need not zero', async (t) => {
+  const { lower, subject } = cached({ features: { trimZeroes: false } })
+  await subject.write(0, new Uint8Array(16384).fill(7))
+  lower.takeCalls()
+  await subject.trim(100, 50, FUA)
+  await subject.trim(4000, 9000)
+  t.deepEqual(lower.takeCalls(), ['trim 4096 8192'])
+  t.true(isFilledWith(await subject.read(0, 4096), 7))
+  t.true(isFilledWith(await subject.read(12288, 4096), 7))
+})
+
 test('a partial zero that leaves only zeros zeroes the page below', async (t) => {
   const { lower, subject } = cached()
   await subject.write(100, random.bytes(50))

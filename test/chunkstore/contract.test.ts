@@ -2,6 +2,7 @@ import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import { CachedDevice } from '../../cache/cached-device.ts'
 import type { ChunkDisk } from '../../chunkstore/disk.ts'
+import { TrimMode } from '../../chunkstore/options.ts'
 import { deviceContract } from '../device-contract.ts'
 import { DiskFolder, nodeFiles } from '../helpers/chunk-disk.ts'
 import { TestFiles } from '../helpers/test-files.ts'
@@ -14,10 +15,10 @@ const NO_HOLE_STATUS = {
     'SEEK_HOLE cannot tell a hole from allocated blocks that were never written',
 }
 
-async function chunkDisk(t: ExecutionContext): Promise<ChunkDisk> {
+async function chunkDisk(t: ExecutionContext, trim: TrimMode): Promise<ChunkDisk> {
   const folder = new DiskFolder(t)
   folder.make('a', SHAPE)
-  return (await folder.open('a', { openFilesMax: 4 }, unsynced())).disk
+  return (await folder.open('a', { openFilesMax: 4, trim }, unsynced())).disk
 }
 
 /** A parent that is full of zeros: the child reads as a new device, but has to copy. */
@@ -37,7 +38,12 @@ function unsynced(): TestFiles {
 }
 
 deviceContract(test, 'a chunk disk', {
-  make: async (t) => ({ device: await chunkDisk(t) }),
+  make: async (t) => ({ device: await chunkDisk(t, TrimMode.FREE) }),
+  deviations: NO_HOLE_STATUS,
+})
+
+deviceContract(test, 'a chunk disk that makes holes only', {
+  make: async (t) => ({ device: await chunkDisk(t, TrimMode.HOLES) }),
   deviations: NO_HOLE_STATUS,
 })
 
@@ -48,7 +54,7 @@ deviceContract(test, 'a child disk', {
 
 deviceContract(test, 'a cached chunk disk', {
   async make(t) {
-    const lower = await chunkDisk(t)
+    const lower = await chunkDisk(t, TrimMode.FREE)
     const arena = new Uint8Array(CACHE_BYTES)
     return { device: new CachedDevice(lower, { arena, retain: true }) }
   },

@@ -2,7 +2,8 @@
  * Many clients on one device at once, against a model. Mutations in flight never overlap (that is
  * the frontend's duty); reads overlap freely and must see, word by word, a value the page had at
  * some time between the read's start and its end. A page is filled with one stamp. What a failed
- * mutation covered, from the place it failed at, is old or new until it is written again.
+ * mutation covered, from the place it failed at, is old or new until it is written again. So is
+ * what was trimmed on a device that need not zero it.
  */
 import assert from 'node:assert/strict'
 import { RequestFlag } from '../../device/device.ts'
@@ -32,6 +33,8 @@ export interface LoadOptions {
   readonly pagesMax: number
   /** Errnos a request may fail with. */
   readonly errnos?: readonly number[]
+  /** A trimmed page may go on holding what it held. */
+  readonly trimKeeps?: boolean
 }
 
 export class RandomLoad {
@@ -42,6 +45,7 @@ export class RandomLoad {
   readonly #mutations = new Set<Mutation>()
   /** Pages that may also hold one of these, since a mutation failed. */
   readonly #unsure = new Map<number, Set<number>>()
+  #trimKeeps = false
   #lastStamp = 0
   #failures = 0
 
@@ -61,6 +65,7 @@ export class RandomLoad {
   /** @returns how many requests failed */
   async run(client: DeviceClient, options: LoadOptions): Promise<number> {
     const { clients, steps, pagesMax, errnos = [] } = options
+    this.#trimKeeps = options.trimKeeps ?? false
     const before = this.#failures
     let left = steps
     const work = async (): Promise<void> => {
@@ -94,8 +99,11 @@ export class RandomLoad {
     const flags = random.chance(0.03) ? RequestFlag.FUA : 0
     if (dice < 0.65) return this.#write(client, first, count, flags)
     const zeros: Mutation = { first, count, stampOf: () => 0 }
+    if (dice < 0.85) {
+      const end = this.#trimKeeps ? first : first + count
+      return this.#mutate(zeros, () => client.trim(first * PAGE, count * PAGE, flags), end)
+    }
     await this.#mutate(zeros, () => {
-      if (dice < 0.85) return client.trim(first * PAGE, count * PAGE, flags)
       const noHole = random.chance(0.3) ? RequestFlag.NO_HOLE : 0
       return client.zero(first * PAGE, count * PAGE, flags | noHole)
     })
@@ -120,13 +128,17 @@ export class RandomLoad {
     await this.#mutate(mutation, () => client.write(first * PAGE, data, flags))
   }
 
-  async #mutate(mutation: Mutation, start: () => Promise<void>): Promise<void> {
+  /** @param end page behind the last one that is certain afterwards */
+  async #mutate(
+    mutation: Mutation,
+    start: () => Promise<void>,
+    end = mutation.first + mutation.count,
+  ): Promise<void> {
     this.#mutations.add(mutation)
     for (const reading of this.#readings) allow(reading, mutation)
-    const { first, count } = mutation
     try {
       await start()
-      this.#done(mutation, first + count)
+      this.#done(mutation, end)
     } catch (error) {
       if (error instanceof DeviceError) this.#done(mutation, error.offset / PAGE)
       throw error

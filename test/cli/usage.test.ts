@@ -7,6 +7,8 @@ import { runInProcess } from './in-process.ts'
 
 const COMMANDS = ['serve', 'create', 'info', 'map', 'check', 'commit', 'flatten'] as const
 
+const UUID = '8b2e4c11-52a5-4a0c-9d0f-0123456789ab'
+
 const isRefused = test.macro<[line: string, message: RegExp]>({
   exec: async (t, line, message) => {
     const args = line.split(' ').filter((word) => word !== '')
@@ -51,6 +53,10 @@ test.serial(isRefused, 'serve', /name a disk \(FILE\.chunkdisk\), or give --memo
 test.serial(isRefused, 'serve --memory 0', /--memory.*multiple of 4K above 0/)
 test.serial(isRefused, 'serve --memory 5000', /--memory.*multiple of 4K above 0/)
 test.serial(isRefused, 'serve --memory 1M --cache none', /writeback, writethrough, unsafe/)
+test.serial(isRefused, 'serve d --trim all', /free, chunks, holes, ignore/)
+test.serial(isRefused, 'serve d --uuid 1234', /'1234'.*8-4-4-4-12 hexadecimal digits/)
+test.serial(isRefused, `serve a b --uuid ${UUID}`, /--uuid names one disk: give exactly one FILE/)
+test.serial(isRefused, `serve --memory 1M --uuid ${UUID}`, /--uuid names one disk/)
 test.serial(isRefused, 'serve --memory 1M --log-level loud', /trace, debug, info, warn/)
 test.serial(isRefused, 'serve --memory 1M --page-cache x', /not a size/)
 test.serial(isRefused, 'serve --memory 1M --page-cache 1024G', /page-cache.*at most \d+G/)

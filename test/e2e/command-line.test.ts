@@ -136,6 +136,19 @@ test('serve --read-only: told, changes are refused, readers share the disk', asy
   t.is(await server.stop(), 0)
 })
 
+test('serve --uuid: told in the description of the export, by LIST and by info', async (t) => {
+  const directory = tempDirectory(t)
+  await makeDisk(join(directory, 'd.chunkdisk'), SMALL)
+  const uuid = '{8B2E4C11-52A5-4A0C-9D0F-0123456789AB}'
+  const args = ['d.chunkdisk', '--memory', '1M', '--uuid', uuid]
+  const server = await serve(t, args, { cwd: directory, uriCount: 2 })
+  const { stdout } = await chunknbd(t, ['info', server.uri], directory)
+  t.regex(stdout, /\ndescription +chunk disk of \w+, UUID 8b2e4c11-52a5-4a0c-9d0f-0123456789ab\n/)
+  const memory = await chunknbd(t, ['info', server.uris[1]], directory)
+  t.notRegex(memory.stdout, /UUID/)
+  t.is(await server.stop(), 0)
+})
+
 test('every cache mode and no page cache: written, served again, read', async (t) => {
   const directory = tempDirectory(t)
   await makeDisk(join(directory, 'd.chunkdisk'), SMALL)

@@ -22,7 +22,7 @@ export function silentDevice(traits: DeviceTraits = {}): Device {
   return {
     size,
     alignment,
-    features: { readOnly: false, trim: true, fastZero: true, ...features },
+    features: { readOnly: false, trim: true, trimZeroes: true, fastZero: true, ...features },
     read: never,
     write: never,
     flush: never,

@@ -23,7 +23,7 @@ export interface Call {
 export class ManualDevice implements Device {
   readonly size: number
   readonly alignment = 1
-  readonly features: Features = { readOnly: false, trim: true, fastZero: true }
+  readonly features: Features = { readOnly: false, trim: true, trimZeroes: true, fastZero: true }
   /** Oldest first. */
   readonly pending: Call[] = []
   /** All calls ever, `method offset+length`. */

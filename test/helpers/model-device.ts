@@ -36,7 +36,7 @@ export class ModelDevice implements Device {
   constructor(size: number, alignment = 1, features: Partial<Features> = {}) {
     this.size = size
     this.alignment = alignment
-    this.features = { readOnly: false, trim: true, fastZero: true, ...features }
+    this.features = { readOnly: false, trim: true, trimZeroes: true, fastZero: true, ...features }
     this.image = new Uint8Array(size)
     this.durable = new Uint8Array(size)
     this.#granule = Math.max(4096, alignment)

@@ -38,7 +38,7 @@ test('each flag of each command: accepted where it belongs, EINVAL elsewhere', a
 })
 
 test('what was not offered is refused: TRIM, FAST_ZERO, RESIZE', async (t) => {
-  const features = { readOnly: false, trim: false, fastZero: false }
+  const features = { readOnly: false, trim: false, trimZeroes: false, fastZero: false }
   const device = Object.assign(new MemoryDevice(SIZE), { features })
   const server = await SocketServer.start(t, device)
   const { client, agreed } = await server.negotiate()
@@ -91,7 +91,7 @@ test('BLOCK_STATUS without a selected context is EINVAL', async (t) => {
 })
 
 test('the payload of a refused WRITE is consumed, whatever its length', async (t) => {
-  const features = { readOnly: true, trim: true, fastZero: true }
+  const features = { readOnly: true, trim: true, trimZeroes: true, fastZero: true }
   const server = await SocketServer.start(t, Object.assign(new MemoryDevice(SIZE), { features }))
   const client = await server.attach()
   for (const length of [0, 1, 28, 65_536, MIB, MIB + 1, 3 * MIB]) {

@@ -135,7 +135,9 @@ test('without structured replies DF and BLOCK_STATUS are refused', async (t) => 
 
 test('a read-only export refuses changes with EPERM and still flushes', async (t) => {
   const device = new MemoryDevice(SIZE)
-  Object.assign(device, { features: { readOnly: true, trim: true, fastZero: true } })
+  Object.assign(device, {
+    features: { readOnly: true, trim: true, trimZeroes: true, fastZero: true },
+  })
   const session = await MemorySession.start(device)
   const client = await session.connect(SIZE)
   client.write(0, Buffer.alloc(100 * KIB))
