@@ -11,6 +11,8 @@ export { DiskError } from './chunkstore/disk-error.ts'
 export { flattenDisk, type FlattenResult } from './chunkstore/flatten.ts'
 export { mapDisk, type MapExtent, MapKind } from './chunkstore/map.ts'
 export { CacheMode, type DiskOptions, TrimMode } from './chunkstore/options.ts'
+export { type Mend, Outcome, repairDisk, type RepairReport } from './chunkstore/repair.ts'
+export type { RepairOptions } from './chunkstore/repair-plan.ts'
 export { surveyDisk, type Survey } from './chunkstore/survey.ts'
 export {
   type Device,

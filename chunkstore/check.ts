@@ -10,7 +10,7 @@ import { readDescriptor } from './descriptor-file.ts'
 import { DiskError } from './disk-error.ts'
 import { stateOf } from './layer.ts'
 import { CHAIN_DEPTH_MAX } from './limits.ts'
-import { type FoundChunk, Part } from './part.ts'
+import { type FoundChunk, Part, type PartContents } from './part.ts'
 
 export const Rule = {
   DESCRIPTOR: 'descriptor',
@@ -22,6 +22,8 @@ export const Rule = {
   TOO_MANY: 'too-many',
   ORPHAN: 'orphan',
   TEMPORARY: 'stale-temporary',
+  /** Only `repair` minds it: chunkdisk leaves one in the parents of its disks. */
+  FOREIGN_LOCK: 'foreign-lock',
 } as const
 export type Rule = (typeof Rule)[keyof typeof Rule]
 
@@ -29,129 +31,152 @@ export interface Finding {
   readonly rule: Rule
   /** The file or directory it is about. */
   readonly file: string
+  /** Descriptor of the disk of the chain that has it: the disk itself, or a parent. */
+  readonly disk: string
   readonly message: string
 }
 
-/**
- * @param isLocked the caller holds the writer's lock: a temporary file is nobody's
- * @returns what breaks a rule, in the order of the chain; empty: all is well
- */
-export async function checkDisk(files: Files, file: string, isLocked = false): Promise<Finding[]> {
-  const findings: Finding[] = []
-  const directories = new Map<string, string>()
+export interface CheckOptions {
+  /** The caller holds the writer's lock: a temporary file is nobody's. */
+  readonly isLocked: boolean
+  /** Paths that count as mended: files taken away, directories made. */
+  readonly mended: ReadonlySet<string>
+}
+
+const DEFAULTS: CheckOptions = { isLocked: false, mended: new Set() }
+
+/** @returns what breaks a rule, in the order of the chain; empty: all is well */
+export async function checkDisk(
+  files: Files,
+  file: string,
+  options: Partial<CheckOptions> = {},
+): Promise<Finding[]> {
+  const check = new Check(files, { ...DEFAULTS, ...options })
   let child: Descriptor | null = null
-  const visited = new Set<string>()
   for (let next: string | null = path.resolve(file); next !== null;) {
-    const descriptor = await checkDescriptor(files, next, child, visited, findings)
+    const descriptor = await check.descriptor(next, child)
     if (descriptor === null) break
-    await checkParts(files, descriptor, directories, findings, isLocked && child === null)
+    await check.parts(descriptor, child === null)
     child = descriptor
     next = descriptor.parent
   }
-  return findings
+  return check.findings
 }
 
-async function checkDescriptor(
-  files: Files,
-  file: string,
-  child: Descriptor | null,
-  visited: Set<string>,
-  findings: Finding[],
-): Promise<Descriptor | null> {
-  const add = (rule: Rule, message: string): null => {
-    findings.push({ rule, file, message })
-    return null
-  }
-  let descriptor: Descriptor
-  try {
-    descriptor = await readDescriptor(files, file)
-  } catch (error) {
-    if (!(error instanceof DiskError)) throw error
-    return add(child === null ? Rule.DESCRIPTOR : Rule.PARENT, error.message)
-  }
-  const { identity } = await files.status(file)
-  if (visited.has(identity)) return add(Rule.PARENT, 'the chain of parents comes back to this file')
-  visited.add(identity)
-  if (visited.size > CHAIN_DEPTH_MAX) {
-    return add(Rule.PARENT, `the chain is deeper than ${CHAIN_DEPTH_MAX}`)
-  }
-  if (child === null) return descriptor
-  const { diskSize, chunkSize } = descriptor.geometry
-  if (diskSize !== child.geometry.diskSize || chunkSize !== child.geometry.chunkSize) {
-    const theirs = `${child.file} has ${child.geometry.diskSize} and ${child.geometry.chunkSize}`
-    add(Rule.PARENT, `disk and chunk size are ${diskSize} and ${chunkSize}, its child ${theirs}`)
-  }
-  return descriptor
-}
+class Check {
+  readonly findings: Finding[] = []
+  readonly #files: Files
+  readonly #options: CheckOptions
+  /** By their identity. */
+  readonly #descriptors = new Set<string>()
+  readonly #directories = new Map<string, string>()
 
-async function checkParts(
-  files: Files,
-  descriptor: Descriptor,
-  directories: Map<string, string>,
-  findings: Finding[],
-  isLocked: boolean,
-): Promise<void> {
-  const state: LayerState = { seen: new Map(), findings, isLocked }
-  for (const line of descriptor.parts) {
-    const part = new Part(line.directory, line.chunksMax)
+  constructor(files: Files, options: CheckOptions) {
+    this.#files = files
+    this.#options = options
+  }
+
+  async descriptor(file: string, child: Descriptor | null): Promise<Descriptor | null> {
+    const add = (rule: Rule, message: string): null => {
+      this.findings.push({ rule, file, disk: file, message })
+      return null
+    }
+    let descriptor: Descriptor
     try {
-      await part.open(files)
+      descriptor = await readDescriptor(this.#files, file)
     } catch (error) {
       if (!(error instanceof DiskError)) throw error
-      findings.push({ rule: Rule.PART, file: line.directory, message: error.message })
-      continue
+      return add(child === null ? Rule.DESCRIPTOR : Rule.PARENT, error.message)
     }
-    try {
-      const twin = directories.get(part.identity)
-      if (twin !== undefined) {
-        const message = `the same directory is already a part: ${twin}`
-        findings.push({ rule: Rule.DUPLICATE_PART, file: line.directory, message })
+    const { identity } = await this.#files.status(file)
+    const visited = this.#descriptors
+    if (visited.has(identity)) {
+      return add(Rule.PARENT, 'the chain of parents comes back to this file')
+    }
+    visited.add(identity)
+    if (visited.size > CHAIN_DEPTH_MAX) {
+      return add(Rule.PARENT, `the chain is deeper than ${CHAIN_DEPTH_MAX}`)
+    }
+    if (child === null) return descriptor
+    const { diskSize, chunkSize } = descriptor.geometry
+    if (diskSize !== child.geometry.diskSize || chunkSize !== child.geometry.chunkSize) {
+      const theirs = `${child.file} has ${child.geometry.diskSize} and ${child.geometry.chunkSize}`
+      add(Rule.PARENT, `disk and chunk size are ${diskSize} and ${chunkSize}, its child ${theirs}`)
+    }
+    return descriptor
+  }
+
+  /** @param isFirst of the disk itself, not of a parent */
+  async parts(descriptor: Descriptor, isFirst: boolean): Promise<void> {
+    const disk = descriptor.file
+    const seen = new Map<number, string>()
+    for (const { directory, chunksMax } of descriptor.parts) {
+      const part = new Part(directory, chunksMax)
+      try {
+        await part.open(this.#files)
+      } catch (error) {
+        if (!(error instanceof DiskError)) throw error
+        if (this.#options.mended.has(directory)) continue
+        this.findings.push({ rule: Rule.PART, file: directory, disk, message: error.message })
         continue
       }
-      directories.set(part.identity, line.directory)
-      await checkPart(files, part, descriptor, state)
-    } finally {
-      await part.close(files)
+      try {
+        const twin = this.#directories.get(part.identity)
+        if (twin !== undefined) {
+          const message = `the same directory is already a part: ${twin}`
+          this.findings.push({ rule: Rule.DUPLICATE_PART, file: directory, disk, message })
+          continue
+        }
+        this.#directories.set(part.identity, directory)
+        await this.#part(part, descriptor, isFirst, seen)
+      } finally {
+        await part.close(this.#files)
+      }
     }
   }
-}
 
-interface LayerState {
-  /** Where each chunk was seen first. */
-  readonly seen: Map<number, string>
-  readonly findings: Finding[]
-  readonly isLocked: boolean
-}
+  /** @param seen where each chunk of the layer was first */
+  async #part(
+    part: Part,
+    descriptor: Descriptor,
+    isFirst: boolean,
+    seen: Map<number, string>,
+  ): Promise<void> {
+    const { chunkSize, chunkCount } = descriptor.geometry
+    const { chunks, orphans, temporaries } = await this.#scan(part, chunkCount)
+    const add = (rule: Rule, name: string, message: string): void => {
+      const file = path.join(part.directory, name)
+      this.findings.push({ rule, file, disk: descriptor.file, message })
+    }
+    for (const chunk of chunks) {
+      const twin = seen.get(chunk.index)
+      if (twin !== undefined) add(Rule.DUPLICATE_CHUNK, chunk.name, `the same chunk is at ${twin}`)
+      else seen.set(chunk.index, path.join(part.directory, chunk.name))
+      const problem = sizeProblem(chunk, chunkSize)
+      if (problem !== null) add(Rule.WRONG_SIZE, chunk.name, problem)
+    }
+    if (chunks.length > part.chunksMax) {
+      add(Rule.TOO_MANY, '', `${chunks.length} chunk files, the quota is ${part.chunksMax}`)
+    }
+    for (const name of orphans) add(Rule.ORPHAN, name, `the disk has only ${chunkCount} chunks`)
+    if (temporaries.length === 0) return
+    const isOurs = isFirst && this.#options.isLocked
+    if (!isOurs && (await hasWriter(this.#files, part))) return
+    for (const name of temporaries) {
+      add(Rule.TEMPORARY, name, 'left by a crash; the next writer removes it')
+    }
+  }
 
-async function checkPart(
-  files: Files,
-  part: Part,
-  descriptor: Descriptor,
-  { seen, findings, isLocked }: LayerState,
-): Promise<void> {
-  const { geometry } = descriptor
-  const contents = await part.scan(files, geometry.chunkCount)
-  const add = (rule: Rule, name: string, message: string): void => {
-    findings.push({ rule, file: path.join(part.directory, name), message })
-  }
-  for (const chunk of contents.chunks) {
-    const twin = seen.get(chunk.index)
-    if (twin !== undefined) add(Rule.DUPLICATE_CHUNK, chunk.name, `the same chunk is at ${twin}`)
-    else seen.set(chunk.index, path.join(part.directory, chunk.name))
-    const problem = sizeProblem(chunk, geometry.chunkSize)
-    if (problem !== null) add(Rule.WRONG_SIZE, chunk.name, problem)
-  }
-  if (contents.chunks.length > part.chunksMax) {
-    const count = `${contents.chunks.length} chunk files, the quota is ${part.chunksMax}`
-    add(Rule.TOO_MANY, '', count)
-  }
-  for (const name of contents.orphans) {
-    add(Rule.ORPHAN, name, `the disk has only ${geometry.chunkCount} chunks`)
-  }
-  if (contents.temporaries.length === 0) return
-  if (!isLocked && (await hasWriter(files, part))) return
-  for (const name of contents.temporaries) {
-    add(Rule.TEMPORARY, name, 'left by a crash; the next writer removes it')
+  async #scan(part: Part, chunkCount: number): Promise<PartContents> {
+    const { mended } = this.#options
+    const { chunks, orphans, temporaries, ...rest } = await part.scan(this.#files, chunkCount)
+    const isThere = (name: string): boolean => !mended.has(path.join(part.directory, name))
+    return {
+      ...rest,
+      chunks: chunks.filter(({ name }) => isThere(name)),
+      orphans: orphans.filter(isThere),
+      temporaries: temporaries.filter(isThere),
+    }
   }
 }
 

@@ -71,7 +71,12 @@ export class Part {
       const fix = code === 'ENOENT' ? '; create it or mount what holds it' : ''
       throw new DiskError('EPART', `part directory ${this.directory} ${why}${fix}`)
     }
-    this.identity = (await files.statusOf(this.fd)).identity
+    try {
+      this.identity = (await files.statusOf(this.fd)).identity
+    } catch (error) {
+      await this.close(files).catch(() => {})
+      throw error
+    }
   }
 
   async close(files: Files): Promise<void> {

@@ -48,6 +48,9 @@ test.serial(isRefused, 'info nbd://localhost:99999/x', /port 99999 does not exis
 test.serial(isRefused, 'info nbd+vsock://1/x', /unknown scheme "nbd\+vsock"/)
 test.serial(isRefused, 'map', /missing required argument 'FILE'/)
 test.serial(isRefused, 'check', /missing required argument 'FILE'/)
+for (const option of ['dry-run', 'create-parts', 'prefer-full', 'remove-foreign-lock']) {
+  test.serial(isRefused, `check x --${option}`, new RegExp(`--${option} goes with --repair`))
+}
 
 test.serial(isRefused, 'serve', /name a disk \(FILE\.chunkdisk\), or give --memory SIZE/)
 test.serial(isRefused, 'serve --memory 0', /--memory.*multiple of 4K above 0/)
