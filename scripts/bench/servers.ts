@@ -155,12 +155,15 @@ async function ours(workspace: Workspace, build: OurBuild): Promise<ServerKind[]
   }))
 }
 
+/** From an option to its choices, but not into the next option's. */
+const CHOICES = /^ \S+ <\w+>(?:(?! --\w).)*?\(choices: ((?:"[^"]*"(?:, )?)+)/
+
 /** @returns the choices of an option in a help text; none if there is no such option */
 export function listChoices(help: string, option: string): string[] {
   const joined = help.replaceAll(/\s+/g, ' ')
   const start = joined.indexOf(` ${option} `)
   if (start < 0) return []
-  const match = /^ \S+ <\w+>[^(]*\(choices: ((?:"[^"]*"(?:, )?)+)/.exec(joined.slice(start))
+  const match = CHOICES.exec(joined.slice(start))
   return match === null ? [] : [...match[1].matchAll(/"([^"]*)"/g)].map((choice) => choice[1])
 }
 

@@ -73,7 +73,8 @@ const HELP = `
   --cache <MODE>       when a write is durable (choices: "writeback",
                        "none", default: "writeback")
   --page-cache <SIZE>  memory for pages (default: 64M)
-  --engine <NAME>      how bytes move (choices: "auto", "uring", "node", default: "auto")
+  --engine <NAME>      how bytes move, or auto (if it can be had) (choices: "auto",
+                       "uring", "node", default: "auto")
 `
 
 test('choices of an option are found in a help text, over a broken line too', (t) => {
