@@ -80,9 +80,12 @@ export class UringStream implements Stream {
     // An error comes again when the ring sends, and is told there.
     const count = this.#sender.send(this.#fd, pieces)
     if (count > 0) this.#send.advance(count)
-    if (this.#send.isDone) return true
-    this.#startSend()
-    return false
+    if (!this.#send.isDone) {
+      this.#startSend()
+      return false
+    }
+    this.#send.end()
+    return true
   }
 
   pause(): void {

@@ -56,6 +56,20 @@ function streamTests(
     sameBytes(t, await all, Buffer.concat(pieces))
   })
 
+  test(`${kind}: the pieces are the sender's again after a send, then finish ends`, async (t) => {
+    const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
+    const pending = accepted()
+    const socket = await connect()
+    const echo = await pending
+    const pieces = [Buffer.from('all of '), Buffer.from('it')]
+    if (!echo.stream.send(pieces))
+      while (echo.sentCount === 0) await new Promise((resolve) => setImmediate(resolve))
+    pieces.length = 0
+    echo.stream.finish()
+    t.is((await readAll(socket)).toString(), 'all of it')
+    await echo.over
+  })
+
   test(`${kind}: a send that fills the socket leaves whole, and is reported once`, async (t) => {
     const random = new Random(seedFor(t))
     const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
