@@ -47,7 +47,7 @@ export const TURN_BYTES_MAX = 4 * 1024 * 1024
 /** Over any of these a connection is not read from until it is below again. */
 export const REQUESTS_IN_FLIGHT_MAX = 1024
 export const BYTES_IN_FLIGHT_MAX = 64 * 1024 * 1024
-export const SEND_QUEUE_BYTES_MAX = 8 * 1024 * 1024
+export const SEND_QUEUE_BYTES_MAX = 1024 * 1024
 
 /**
  * Payload and reply memory of all connections. Over it only a connection that holds none may take

@@ -10,6 +10,9 @@ import type { RunningServer } from './running-server.ts'
 import type { Workload } from './workloads.ts'
 import type { Workspace } from './workspace.ts'
 
+/** Some servers flush when a client leaves, others do not: so all are asked to. */
+const TO_SERVER = ['--flush']
+
 /** What nbdcopy asks for at a time by default. */
 const COPY_REQUEST_BYTES = 256 << 10
 const FILE_PIECE_BYTES = 8 << 20
@@ -69,7 +72,7 @@ export async function copyVisit(
   const operations = diskBytes / COPY_REQUEST_BYTES
   const { value: seconds, ...usage } = await withUsage(server, async () => {
     const start = performance.now()
-    await workspace.run('nbdcopy', isOut ? [server.uri, 'null:'] : [file, server.uri])
+    await workspace.run('nbdcopy', isOut ? [server.uri, 'null:'] : [...TO_SERVER, file, server.uri])
     return (performance.now() - start) / 1000
   })
   return {

@@ -33,7 +33,7 @@ export const WORKLOADS: readonly Workload[] = [
   small('fio-read-4k-qd32', 'fio: 4K random read, depth 32', { client: 'fio', readPercent: 100 }),
   small('fio-write-4k-qd32', 'fio: 4K random write, depth 32', { client: 'fio', readPercent: 0 }),
   large('nbdcopy-out', 'nbdcopy: from the server', { client: 'nbdcopy', readPercent: 100 }),
-  large('nbdcopy-in', 'nbdcopy: to the server', { client: 'nbdcopy', readPercent: 0 }),
+  large('nbdcopy-in', 'nbdcopy: to the server, flushed', { client: 'nbdcopy', readPercent: 0 }),
   small('cold-read-4k-qd32', 'O_DIRECT: 4K random read, depth 32', {
     readPercent: 100,
     isCold: true,
