@@ -112,6 +112,7 @@ export class NodeStream implements Stream {
     const socket = takeOver(accepted, handler)
     this.#socket = socket ?? accepted
     this.#fd = descriptorOf(this.#socket)
+    if (this.#fd >= 0 && this.#socket.remoteAddress === undefined) this.#sender?.enlarge(this.#fd)
     this.#listen(handler)
     if (socket === null) accepted.on('data', (bytes) => this.#copy(handler, bytes))
     if (this.#isPaused) this.#socket.pause()

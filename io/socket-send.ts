@@ -5,6 +5,9 @@
 import { SendVector } from './send-vector.ts'
 import type { SystemCalls } from './syscalls.ts'
 
+/** Several whole replies of 256 KiB fit in what a unix socket holds. */
+const UNIX_SEND_BYTES = 1024 * 1024
+
 export class SocketSend {
   readonly #calls: SystemCalls
   readonly #vector: SendVector
@@ -12,6 +15,11 @@ export class SocketSend {
   constructor(calls: SystemCalls) {
     this.#calls = calls
     this.#vector = new SendVector(calls.addresses)
+  }
+
+  /** @param fd of a unix socket; TCP sees to itself */
+  enlarge(fd: number): void {
+    this.#calls.setSendBuffer(fd, UNIX_SEND_BYTES)
   }
 
   /** @returns how many bytes have left, or -errno */

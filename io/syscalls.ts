@@ -10,6 +10,9 @@ type Call = (...args: (number | bigint)[]) => number
 type CallAsync = (...args: [...number[], (error: Error | null, result: number) => void]) => void
 
 const RWF_NOWAIT = 8
+const SOL_SOCKET = 1
+const SO_SNDBUF = 7
+const SETSOCKOPT = 'int setsockopt(int fd, int level, int name, uint64_t value, uint32_t bytes)'
 /** MSG_DONTWAIT and MSG_NOSIGNAL. */
 const MSG_NOW = 0x4040
 export const Fallocate = { ALLOCATE: 1, PUNCH_HOLE: 3, ZERO_RANGE: 0x11 } as const
@@ -24,11 +27,13 @@ export class SystemCalls {
   readonly #flock: Call
   readonly #fallocate: Call
   readonly #fallocateAsync: CallAsync
+  readonly #setsockopt: Call
   readonly #send: Call
   readonly #sendmsg: Call
   /** One iovec: address and length, each as two 32-bit halves (little-endian). */
   readonly #vector = new Uint32Array(4)
   readonly #vectorAddress: number
+  readonly #option = new Int32Array(new ArrayBuffer(4))
 
   constructor(koffi: Koffi) {
     const libc = koffi.load('libc.so.6')
@@ -44,6 +49,7 @@ export class SystemCalls {
     const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)')
     this.#fallocate = fallocate
     this.#fallocateAsync = fallocate.async
+    this.#setsockopt = libc.func(SETSOCKOPT)
     this.#send = libc.func('long send(int fd, uint64_t data, size_t count, int flags)')
     this.#sendmsg = libc.func('long sendmsg(int fd, uint64_t message, int flags)')
     this.#vectorAddress = address(new Uint8Array(this.#vector.buffer))
@@ -72,6 +78,13 @@ export class SystemCalls {
 
   seek(fd: number, offset: number, whence: number): number {
     return this.#result(this.#lseek(fd, offset, whence))
+  }
+
+  /** Room for what is sent and not received yet. @param bytes the kernel's limit may be lower */
+  setSendBuffer(fd: number, bytes: number): number {
+    this.#option[0] = bytes
+    const address = this.addresses.of(new Uint8Array(this.#option.buffer))
+    return this.#result(this.#setsockopt(fd, SOL_SOCKET, SO_SNDBUF, address, 4))
   }
 
   /** Sends what the socket takes without waiting. @param address of the bytes */
@@ -166,9 +179,7 @@ export class RingCalls {
     this.#bind = libc.func('int bind(int fd, uint64_t address, uint32_t bytes)')
     this.#listen = libc.func('int listen(int fd, int backlog)')
     this.#getsockname = libc.func('int getsockname(int fd, uint64_t address, uint64_t bytes)')
-    this.#setsockopt = libc.func(
-      'int setsockopt(int fd, int level, int name, uint64_t value, uint32_t bytes)',
-    )
+    this.#setsockopt = libc.func(SETSOCKOPT)
     this.#fcntl = libc.func('int fcntl(int fd, int command, ...)')
     this.#shutdown = libc.func('int shutdown(int fd, int how)')
     this.#close = libc.func('int close(int fd)')

@@ -26,7 +26,6 @@ const SOCK_STREAM = 1
 const SOCK_CLOEXEC = 0o2000000
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
-const SO_SNDBUF = 7
 const SO_KEEPALIVE = 9
 const IPPROTO_TCP = 6
 const TCP_NODELAY = 1
@@ -37,9 +36,6 @@ const O_NONBLOCK = 0o4000
 
 /** A client that vanished without a word is noticed after some minutes. */
 const KEEP_ALIVE_S = 60
-
-/** A whole reply of 256 KiB fits in what a unix socket holds; TCP sees to itself. */
-const UNIX_SEND_BYTES = 1 << 20
 
 /** After a failed accept (too many open files, say): those who are connected go on. */
 const RETRY_MS = 100
@@ -195,7 +191,7 @@ class UringListener implements Listener, RingUser {
   #tune(fd: number, peer: InetAddress | null): void {
     const calls = this.#calls
     if (peer === null) {
-      calls.setOption(fd, SOL_SOCKET, SO_SNDBUF, UNIX_SEND_BYTES)
+      this.#sockets.sender.enlarge(fd)
       return
     }
     calls.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1)
