@@ -282,10 +282,20 @@ export function loadRingCalls(): RingCalls | string {
 }
 
 function load<T>(make: (koffi: Koffi) => T): T | string {
+  const koffi = loadFfi()
+  return typeof koffi === 'string' ? koffi : attempt(() => make(koffi))
+}
+
+/** @returns the FFI, or in words why this machine cannot have it */
+export function loadFfi(): Koffi | string {
   if (process.platform !== 'linux') return `not on ${process.platform}`
   if (process.env.CHUNKNBD_NO_FFI === '1') return 'switched off by CHUNKNBD_NO_FFI=1'
+  return attempt(() => createRequire(import.meta.url)('koffi') as Koffi)
+}
+
+function attempt<T>(load: () => T): T | string {
   try {
-    return make(createRequire(import.meta.url)('koffi') as Koffi)
+    return load()
   } catch (error) {
     return `package koffi does not load: ${(error as Error).message.split('\n')[0]}`
   }

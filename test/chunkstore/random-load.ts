@@ -12,7 +12,6 @@ import type { DeviceClient } from '../helpers/device-client.ts'
 import type { Random } from '../helpers/random.ts'
 
 const PAGE = 4096
-const WORDS = PAGE / 4
 
 interface Reading {
   readonly first: number
@@ -41,6 +40,7 @@ export class RandomLoad {
   /** One stamp for each page; 0 is zeros. */
   readonly stamps: Uint32Array
   readonly #random: Random
+  readonly #page: number
   readonly #readings = new Set<Reading>()
   readonly #mutations = new Set<Mutation>()
   /** Pages that may also hold one of these, since a mutation failed. */
@@ -49,15 +49,17 @@ export class RandomLoad {
   #lastStamp = 0
   #failures = 0
 
-  constructor(size: number, random: Random) {
-    this.stamps = new Uint32Array(size / PAGE)
+  /** @param page bytes: what requests are multiples of, and has one stamp */
+  constructor(size: number, random: Random, page = PAGE) {
+    this.stamps = new Uint32Array(size / page)
     this.#random = random
+    this.#page = page
   }
 
   get image(): Uint8Array {
-    const words = new Uint32Array(this.stamps.length * WORDS)
+    const words = new Uint32Array(this.stamps.length * (this.#page / 4))
     for (const [page, stamp] of this.stamps.entries()) {
-      words.fill(stamp, page * WORDS, (page + 1) * WORDS)
+      words.fill(stamp, page * (this.#page / 4), (page + 1) * (this.#page / 4))
     }
     return new Uint8Array(words.buffer)
   }
@@ -101,11 +103,15 @@ export class RandomLoad {
     const zeros: Mutation = { first, count, stampOf: () => 0 }
     if (dice < 0.85) {
       const end = this.#trimKeeps ? first : first + count
-      return this.#mutate(zeros, () => client.trim(first * PAGE, count * PAGE, flags), end)
+      return this.#mutate(
+        zeros,
+        () => client.trim(first * this.#page, count * this.#page, flags),
+        end,
+      )
     }
     await this.#mutate(zeros, () => {
       const noHole = random.chance(0.3) ? RequestFlag.NO_HOLE : 0
-      return client.zero(first * PAGE, count * PAGE, flags | noHole)
+      return client.zero(first * this.#page, count * this.#page, flags | noHole)
     })
   }
 
@@ -119,13 +125,13 @@ export class RandomLoad {
   async #write(client: DeviceClient, first: number, count: number, flags: number): Promise<void> {
     const stamp = this.#lastStamp + 1
     this.#lastStamp += count
-    const words = new Uint32Array(count * WORDS)
+    const words = new Uint32Array(count * (this.#page / 4))
     for (let page = 0; page < count; page++) {
-      words.fill(stamp + page, page * WORDS, (page + 1) * WORDS)
+      words.fill(stamp + page, page * (this.#page / 4), (page + 1) * (this.#page / 4))
     }
     const data = new Uint8Array(words.buffer)
     const mutation = { first, count, stampOf: (page: number) => stamp + page - first }
-    await this.#mutate(mutation, () => client.write(first * PAGE, data, flags))
+    await this.#mutate(mutation, () => client.write(first * this.#page, data, flags))
   }
 
   /** @param end page behind the last one that is certain afterwards */
@@ -140,7 +146,7 @@ export class RandomLoad {
       await start()
       this.#done(mutation, end)
     } catch (error) {
-      if (error instanceof DeviceError) this.#done(mutation, error.offset / PAGE)
+      if (error instanceof DeviceError) this.#done(mutation, error.offset / this.#page)
       throw error
     } finally {
       this.#mutations.delete(mutation)
@@ -169,9 +175,15 @@ export class RandomLoad {
     this.#readings.add(reading)
     const kind = this.#random.between(0, 2)
     try {
-      if (kind === 0) check(reading, await client.read(first * PAGE, count * PAGE))
-      else if (kind === 1) check(reading, (await client.readExtents(first * PAGE, count * PAGE))[0])
-      else await checkStatus(reading, client)
+      if (kind === 0)
+        check(reading, this.#page, await client.read(first * this.#page, count * this.#page))
+      else if (kind === 1)
+        check(
+          reading,
+          this.#page,
+          (await client.readExtents(first * this.#page, count * this.#page))[0],
+        )
+      else await checkStatus(reading, this.#page, client)
     } finally {
       this.#readings.delete(reading)
     }
@@ -184,21 +196,27 @@ function allow(reading: Reading, { first, count, stampOf }: Mutation): void {
   for (let page = from; page < to; page++) reading.allowed[page - reading.first].add(stampOf(page))
 }
 
-function check({ first, allowed }: Reading, bytes: Uint8Array): void {
+function check({ first, allowed }: Reading, pageBytes: number, bytes: Uint8Array): void {
+  const pageWords = pageBytes / 4
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
   for (const [page, stamps] of allowed.entries()) {
     const [only] = stamps.size === 1 ? stamps : [-1]
-    for (let at = page * WORDS; at < (page + 1) * WORDS; at++) {
+    for (let at = page * pageWords; at < (page + 1) * pageWords; at++) {
       if (words[at] === only || stamps.has(words[at])) continue
       assert.fail(`page ${first + page} holds ${words[at]}, not one of ${[...stamps]}`)
     }
   }
 }
 
-async function checkStatus({ first, allowed }: Reading, client: DeviceClient): Promise<void> {
+async function checkStatus(
+  { first, allowed }: Reading,
+  pageBytes: number,
+  client: DeviceClient,
+): Promise<void> {
   let page = 0
-  for (const { length, flags } of await client.blockStatus(first * PAGE, allowed.length * PAGE)) {
-    const end = page + length / PAGE
+  const bytes = allowed.length * pageBytes
+  for (const { length, flags } of await client.blockStatus(first * pageBytes, bytes)) {
+    const end = page + length / pageBytes
     assert(Number.isInteger(end), `an extent of ${length} bytes`)
     for (; page < end; page++) {
       const isRight = (flags & 2) === 0 || allowed[page].has(0)

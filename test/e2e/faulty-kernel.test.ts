@@ -1,0 +1,65 @@
+/**
+ * Random requests of any alignment, many at once, against a model: on both engines, in every cache
+ * mode, through the page cache, on a kernel that misbehaves (see `FaultyKernel`).
+ */
+import test from 'ava'
+import { CachedDevice } from '../../cache/cached-device.ts'
+import { PAGE_SIZE } from '../../cache/limits.ts'
+import { CacheMode } from '../../chunkstore/options.ts'
+import { alignedMemory } from '../../io/memory.ts'
+import { RandomLoad } from '../chunkstore/random-load.ts'
+import { DiskFolder, sameAsImage } from '../helpers/chunk-disk.ts'
+import { DeviceClient } from '../helpers/device-client.ts'
+import { FaultyKernel } from '../helpers/faulty-kernel.ts'
+import { Random, seedFor } from '../helpers/random.ts'
+
+const [EIO, ENOSPC] = [5, 28]
+const SHAPE = { size: 2 ** 20 + 12_288, chunkSize: 65_536 }
+/** Smallest request, and what all are multiples of: most are no whole pages. */
+const UNIT = 512
+const CACHE_PAGES = 40
+
+for (const engine of ['node', 'uring'] as const) {
+  for (const cacheMode of Object.values(CacheMode)) {
+    // One at a time: Node's own functions are replaced meanwhile.
+    test.serial(`${engine}, ${cacheMode}: a kernel that misbehaves, against a model`, async (t) => {
+      const random = new Random(seedFor(t))
+      const kernel = new FaultyKernel(random)
+      const files = kernel.files(engine)
+      if (typeof files === 'string') {
+        t.log(`SKIPPED: ${files}`)
+        t.not(process.env.CI, 'true')
+        return
+      }
+      const restore = kernel.seizeThreads()
+      t.teardown(restore)
+      const folder = new DiskFolder(t)
+      folder.make('base', SHAPE)
+      folder.make('child', { ...SHAPE, parent: 'base' })
+      const load = new RandomLoad(SHAPE.size, random, UNIT)
+      let failures = 0
+      for (const name of ['base', 'child']) {
+        const parentBefore = folder.fingerprint('base')
+        const { disk } = await folder.open(name, { cacheMode }, files)
+        const arena = alignedMemory(CACHE_PAGES * PAGE_SIZE)
+        const device = new CachedDevice(disk, { arena, retain: true })
+        const client = new DeviceClient(device)
+        kernel.isFaulty = true
+        for (const unitsMax of [30, 300]) {
+          const options = { clients: 8, steps: 400, pagesMax: unitsMax, errnos: [EIO, ENOSPC] }
+          failures += await load.run(client, options)
+        }
+        kernel.isFaulty = false
+        await load.settle(client)
+        await sameAsImage(client, load.image)
+        await client.flush()
+        await device.close()
+        t.deepEqual(folder.openDescriptors(), [])
+        if (name === 'child') t.deepEqual(folder.fingerprint('base'), parentBefore)
+      }
+      t.true(failures > 10, `${failures} requests failed`)
+      for (const kind of ['short', '4', '5', '11', '28'])
+        t.true((kernel.struck.get(kind) ?? 0) > 5, `${kind}: ${kernel.struck.get(kind)}`)
+    })
+  }
+}
