@@ -272,14 +272,10 @@ export class RingCalls {
 }
 
 /** @returns the system calls, or in words why this machine cannot have them */
-export function loadSystemCalls(): SystemCalls | string {
-  return load((koffi) => new SystemCalls(koffi))
-}
+export const loadSystemCalls = (): SystemCalls | string => load((koffi) => new SystemCalls(koffi))
 
 /** @returns the calls of the io_uring engine, or in words why this machine cannot have them */
-export function loadRingCalls(): RingCalls | string {
-  return load((koffi) => new RingCalls(koffi))
-}
+export const loadRingCalls = (): RingCalls | string => load((koffi) => new RingCalls(koffi))
 
 function load<T>(make: (koffi: Koffi) => T): T | string {
   const koffi = loadFfi()

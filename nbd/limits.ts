@@ -70,7 +70,7 @@ export const REPLY_DATA_INLINE_BYTES_MAX = 64 * 1024
 export const SEND_EARLY_BYTES = 64 * 1024
 
 /** Unused slabs, requests and extent lists that are kept for the next use. */
-export const SLABS_FREE_BYTES_MAX = 64 * 1024 * 1024
+export const SLABS_FREE_BYTES_MAX = 32 * 1024 * 1024
 export const REQUESTS_FREE_MAX = 4096
 export const EXTENT_LISTS_FREE_MAX = 256
 
