@@ -34,6 +34,8 @@ export interface CacheOptions {
   readonly arena: Uint8Array
   /** False: a page is dropped when nobody works on it (`PAGES_WITHOUT_RETENTION` are enough). */
   readonly retain: boolean
+  /** Takes the arena's memory back for a while; what it holds then does not matter. */
+  readonly giveBack?: (memory: Uint8Array) => void
 }
 
 export interface CacheStatistics {
@@ -67,6 +69,10 @@ export class CachedDevice implements Device, OperationContext {
   #idleOperations: CacheOperation | null = null
   #idleStatusOperations: StatusOperation | null = null
   #active = 0
+  /** Something was asked since the last sweep. */
+  #touched = false
+  #isGivenBack = false
+  readonly #giveBack: (memory: Uint8Array) => void
   #drained: (() => void) | null = null
 
   constructor(lower: Device, options: CacheOptions) {
@@ -79,13 +85,26 @@ export class CachedDevice implements Device, OperationContext {
     this.locks = new PageLocks(this.arena.slots, options.retain)
     this.#admission = new Admission(this.arena.slots)
     this.#usefulness = options.retain ? new Usefulness(this.arena.slots) : null
+    this.#giveBack = options.giveBack ?? (() => {})
   }
 
   get statistics(): CacheStatistics {
     return { hits: this.hits, misses: this.misses, evictions: this.locks.table.evictions }
   }
 
+  /** To be called now and then: if nothing was asked in between, all pages and memory go. */
+  sweep(): void {
+    const isIdle = !this.#touched && this.#active === 0
+    if (this.#touched) this.#isGivenBack = false
+    this.#touched = false
+    if (!isIdle || this.#isGivenBack) return
+    this.#isGivenBack = true
+    this.locks.drop(0, Infinity)
+    this.#giveBack(this.arena.bytes)
+  }
+
   read(request: Request): Status {
+    this.#touched = true
     if (!isAligned(request)) return this.#start(request, Command.READ)
     const { offset, length, buffer, bufferOffset } = request
     const usefulness = this.#usefulness
@@ -198,6 +217,7 @@ export class CachedDevice implements Device, OperationContext {
   }
 
   #start(request: Request, command: Command): Status {
+    this.#touched = true
     let operation = this.#idleOperations
     if (operation === null) operation = new CacheOperation(this)
     else this.#idleOperations = operation.next

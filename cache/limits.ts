@@ -7,6 +7,9 @@ export const PAGE_SIZE = 4096
 /** Pages of an arena that only serves partial pages and keeps nothing (`--page-cache 0`). */
 export const PAGES_WITHOUT_RETENTION = 64
 
+/** A cache that was not used for one to two of these gives its memory back. */
+export const IDLE_MS = 30_000
+
 /** Slots are Int32 and a bucket index has to fit as well. 2^26 pages are 256 GiB. */
 export const PAGES_MAX = 2 ** 26
 

@@ -128,6 +128,7 @@ export class ChunkDisk implements Device {
 
   #operation(): Operation {
     this.#active++
+    this.#store.touched = true
     return this.#free.pop() ?? new Operation(this.#store, this.#recycle)
   }
 

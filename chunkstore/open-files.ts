@@ -130,6 +130,7 @@ export class OpenFiles {
 
   /** Closes what was not used since the call before. */
   async closeIdle(): Promise<void> {
+    this.#forgetUnmapped()
     const idle = this.#open.filter((chunk) => !chunk.referenced && isClosable(chunk))
     for (const chunk of this.#open) chunk.referenced = false
     if (idle.some((chunk) => this.#mustSync(chunk))) {
@@ -139,6 +140,14 @@ export class OpenFiles {
       const unused = chunk.fd >= 0 && isClosable(chunk) && !chunk.referenced
       if (unused && !this.#mustSync(chunk)) await this.#close(chunk)
     }
+  }
+
+  /** What was trimmed in part of chunks, and not taken up for so long, is not worth its memory. */
+  #forgetUnmapped(): void {
+    const { top, touched } = this.#store
+    this.#store.touched = false
+    if (touched) return
+    for (const chunk of top.chunks.values()) chunk.forgetUnmapped()
   }
 
   /** At the end: closes everything. Nothing may be in flight. */

@@ -20,6 +20,8 @@ export class Store {
   readonly openFiles: OpenFiles
   readonly flusher: Flusher
   readonly creator: ChunkCreator
+  /** Something was asked since the last sweep for what is idle. */
+  touched = false
   #woken: { waiter: Waiter; errno: number }[] = []
   #wakeScheduled = false
 

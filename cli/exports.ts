@@ -5,14 +5,14 @@
  *   NBD ─▶ MemoryDevice
  */
 import path from 'node:path'
-import { PAGE_SIZE, PAGES_WITHOUT_RETENTION } from '../cache/limits.ts'
+import { IDLE_MS, PAGE_SIZE, PAGES_WITHOUT_RETENTION } from '../cache/limits.ts'
 import { CachedDevice } from '../cache/cached-device.ts'
 import { ChunkDisk } from '../chunkstore/disk.ts'
 import type { CacheMode, Log, TrimMode } from '../chunkstore/options.ts'
 import type { Device } from '../device/device.ts'
 import { MemoryDevice } from '../device/memory.ts'
 import { ReadOnlyDevice } from '../device/read-only-device.ts'
-import type { Files } from '../io/io.ts'
+import type { Io } from '../io/io.ts'
 import { alignedMemory } from '../io/memory.ts'
 import type { Export, ExportTable } from '../nbd/export.ts'
 import { humanSize } from './output.ts'
@@ -31,6 +31,17 @@ export interface StackOptions {
 /** The exports in the order they were given; the first is also the default one. */
 export class Exports implements ExportTable {
   readonly #exports: Export[] = []
+  readonly #caches: CachedDevice[] = []
+  readonly #io: Io
+  readonly #sweep: NodeJS.Timeout
+
+  constructor(io: Io) {
+    this.#io = io
+    this.#sweep = setInterval(() => {
+      for (const cache of this.#caches) cache.sweep()
+    }, IDLE_MS)
+    this.#sweep.unref()
+  }
 
   find(name: string): Export | null {
     if (name === '') return this.#exports[0] ?? null
@@ -42,13 +53,23 @@ export class Exports implements ExportTable {
   }
 
   /** @throws Error if the name is taken */
-  async openDisk(files: Files, file: string, options: StackOptions): Promise<void> {
+  async openDisk(file: string, options: StackOptions): Promise<void> {
     const name = path.basename(file, path.extname(file))
     this.#refuseTaken(name, file)
-    const disk = await ChunkDisk.open(files, path.resolve(file), options)
+    const disk = await ChunkDisk.open(this.#io.files, path.resolve(file), options)
     const serial = options.uuid === null ? '' : `, UUID ${options.uuid}`
     const description = `chunk disk of ${humanSize(disk.size)}${serial}`
-    this.#exports.push({ name, description, device: cached(disk, options.pageCacheBytes) })
+    const device = this.#cached(disk, options.pageCacheBytes)
+    this.#exports.push({ name, description, device })
+  }
+
+  #cached(disk: Device, bytes: number): Device {
+    const pages = Math.max(Math.floor(bytes / PAGE_SIZE), PAGES_WITHOUT_RETENTION)
+    const giveBack = this.#io.giveBack ?? (() => {})
+    const arena = alignedMemory(pages * PAGE_SIZE)
+    const cache = new CachedDevice(disk, { arena, retain: bytes > 0, giveBack })
+    this.#caches.push(cache)
+    return cache
   }
 
   addMemory(size: number, readOnly: boolean): void {
@@ -67,14 +88,10 @@ export class Exports implements ExportTable {
 
   /** Closes every device, also if one fails. @throws the first failure */
   async close(): Promise<void> {
+    clearInterval(this.#sweep)
     const devices = this.#exports.splice(0).map((each) => each.device)
     const results = await Promise.allSettled(devices.map((device) => device.close()))
     const failure = results.find((result) => result.status === 'rejected')
     if (failure !== undefined) throw failure.reason
   }
-}
-
-function cached(disk: Device, bytes: number): Device {
-  const pages = Math.max(Math.floor(bytes / PAGE_SIZE), PAGES_WITHOUT_RETENTION)
-  return new CachedDevice(disk, { arena: alignedMemory(pages * PAGE_SIZE), retain: bytes > 0 })
 }

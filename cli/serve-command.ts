@@ -106,9 +106,9 @@ async function serve(files: readonly string[], options: Options, command: Comman
     log.warn({ reason }, 'engine node: io_uring cannot be used')
   }
   const stop = stopSignal(log)
-  const exports = new Exports()
+  const exports = new Exports(io)
   try {
-    await openAll(exports, io, files, options, log)
+    await openAll(exports, files, options, log)
     const server = new Server({ io, exports, log })
     try {
       for (const line of await listenAll(server, exports, options, log)) printLine(line)
@@ -125,7 +125,6 @@ async function serve(files: readonly string[], options: Options, command: Comman
 
 async function openAll(
   exports: Exports,
-  io: Io,
   files: readonly string[],
   options: Options,
   log: Logger,
@@ -138,7 +137,7 @@ async function openAll(
     pageCacheBytes: options.pageCache,
     log,
   }
-  for (const file of files) await exports.openDisk(io.files, file, stack)
+  for (const file of files) await exports.openDisk(file, stack)
   if (options.memory !== undefined) exports.addMemory(options.memory, stack.readOnly)
 }
 

@@ -163,4 +163,9 @@ export interface Io {
    * others. An engine without such a point leaves it out: `setImmediate` serves.
    */
   readonly soon?: (callback: () => void) => void
+  /**
+   * Gives memory that holds nothing of worth back to the system until it is used again. What is in
+   * it is then undefined. An engine that cannot leaves this out.
+   */
+  readonly giveBack?: (memory: Uint8Array) => void
 }

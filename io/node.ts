@@ -14,5 +14,6 @@ export function createNodeIo(): Io {
     features: { systemCalls: calls !== null, reason: typeof loaded === 'string' ? loaded : '' },
     files: new NodeFiles(calls),
     listen: (address, accept) => listen(address, accept, sender),
+    ...(calls === null ? {} : { giveBack: (memory) => void calls.giveBack(memory) }),
   }
 }

@@ -13,6 +13,9 @@ const RWF_NOWAIT = 8
 const SOL_SOCKET = 1
 const SO_SNDBUF = 7
 const SETSOCKOPT = 'int setsockopt(int fd, int level, int name, uint64_t value, uint32_t bytes)'
+const MADV_DONTNEED = 4
+/** The largest page any processor's Linux has: what is a multiple of it is one of the real size. */
+const LARGEST_PAGE = 65_536
 /** MSG_DONTWAIT and MSG_NOSIGNAL. */
 const MSG_NOW = 0x4040
 export const Fallocate = { ALLOCATE: 1, PUNCH_HOLE: 3, ZERO_RANGE: 0x11 } as const
@@ -25,6 +28,7 @@ export class SystemCalls {
   readonly #preadv2: Call
   readonly #lseek: Call
   readonly #flock: Call
+  readonly #madvise: Call
   readonly #fallocate: Call
   readonly #fallocateAsync: CallAsync
   readonly #setsockopt: Call
@@ -46,6 +50,7 @@ export class SystemCalls {
     this.#pwrite = libc.func('long pwrite(int fd, uint64_t data, size_t count, int64_t at)')
     this.#lseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)')
     this.#flock = libc.func('int flock(int fd, int operation)')
+    this.#madvise = libc.func('int madvise(uint64_t address, size_t length, int advice)')
     const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)')
     this.#fallocate = fallocate
     this.#fallocateAsync = fallocate.async
@@ -99,6 +104,14 @@ export class SystemCalls {
 
   lock(fd: number, operation: number): number {
     return this.#result(this.#flock(fd, operation))
+  }
+
+  /** Frees the whole pages in the memory; they are zeros when they are used again. */
+  giveBack(memory: Uint8Array): number {
+    const address = this.addresses.of(memory)
+    const start = Math.ceil(address / LARGEST_PAGE) * LARGEST_PAGE
+    const end = Math.floor((address + memory.length) / LARGEST_PAGE) * LARGEST_PAGE
+    return end > start ? this.#result(this.#madvise(start, end - start, MADV_DONTNEED)) : 0
   }
 
   fallocate(fd: number, mode: number, offset: number, length: number): number {

@@ -24,5 +24,6 @@ export function createUringIo(): Io | string {
     files: new UringFiles(ring, calls, { hasTruncate }),
     listen: (address, accept) => listenOnRing(sockets, address, accept),
     soon: (callback) => ring.soon(callback),
+    giveBack: (memory) => void calls.giveBack(memory),
   }
 }

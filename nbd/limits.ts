@@ -74,6 +74,9 @@ export const SLABS_FREE_BYTES_MAX = 32 * 1024 * 1024
 export const REQUESTS_FREE_MAX = 4096
 export const EXTENT_LISTS_FREE_MAX = 256
 
+/** Slabs that nobody needed for one to two of these are given back to the system. */
+export const SLABS_IDLE_MS = 30_000
+
 /** Zeros of at least this length are sent as a hole; less is sent as data. */
 export const HOLE_BYTES_MIN = 4096
 

@@ -6,12 +6,12 @@ import type { Io, ListenAddress, Listener, Stream } from '../io/io.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionSettings } from './connection.ts'
 import type { ExportTable } from './export.ts'
-import { STOP_MS_MAX } from './limits.ts'
+import { SLABS_IDLE_MS, STOP_MS_MAX } from './limits.ts'
 import { type Log, SILENT } from './log.ts'
 import { Resources } from './resources.ts'
 
 export interface ServerSettings {
-  readonly io: Pick<Io, 'listen' | 'soon'>
+  readonly io: Pick<Io, 'listen' | 'soon' | 'giveBack'>
   readonly exports: ExportTable
   /** Default: none. */
   readonly log?: Log
@@ -24,6 +24,8 @@ export interface ServerStatistics {
   readonly memoryBytes: number
   /** Receive and reply buffers that are not in the pool. */
   readonly slabsInUse: number
+  /** Bytes of those that are in the pool. */
+  readonly slabsFreeBytes: number
 }
 
 export class Server {
@@ -33,6 +35,7 @@ export class Server {
   readonly #log: Log
   readonly #listeners: Listener[] = []
   readonly #connections = new Set<Connection>()
+  readonly #sweep: NodeJS.Timeout
   #stopped: Promise<void> | null = null
   #onEmpty: () => void = () => {}
 
@@ -42,6 +45,9 @@ export class Server {
     this.#resources = new Resources(io.soon)
     const onOver = (connection: Connection): void => this.#over(connection)
     this.#settings = { exports, log, resources: this.#resources, onOver }
+    const giveBack = io.giveBack ?? (() => {})
+    this.#sweep = setInterval(() => this.#resources.slabs.shrink(giveBack), SLABS_IDLE_MS)
+    this.#sweep.unref()
   }
 
   /** @returns the address with the real port. Throws if it cannot be had, saying why. */
@@ -67,6 +73,7 @@ export class Server {
       requestsInFlight: this.#resources.requests.taken,
       memoryBytes: this.#resources.memory.bytes,
       slabsInUse: this.#resources.slabs.taken,
+      slabsFreeBytes: this.#resources.slabs.freeBytes,
     }
   }
 
@@ -82,6 +89,7 @@ export class Server {
     }, STOP_MS_MAX)
     await Promise.all([closed, empty])
     clearTimeout(timer)
+    clearInterval(this.#sweep)
   }
 
   #accept(stream: Stream): void {

@@ -35,6 +35,8 @@ export class SlabPool {
   /** Free slabs by size. The last one given comes back first: the caches may still hold it. */
   readonly #free: Slab[][] = []
   #freeBytes = 0
+  /** Fewest free slabs of each size since the last shrinking: so many were not needed. */
+  readonly #fewest: number[] = []
   /** Slabs in use, for tests and statistics. */
   taken = 0
 
@@ -49,8 +51,29 @@ export class SlabPool {
       return fresh
     }
     this.#freeBytes -= slab.bytes.length
+    const left = this.#free[sizeBits].length
+    if (left < this.#fewest[sizeBits]) this.#fewest[sizeBits] = left
     slab.references = 1
     return slab
+  }
+
+  get freeBytes(): number {
+    return this.#freeBytes
+  }
+
+  /**
+   * To be called now and then: keeps what was in use at most since the last call.
+   * @param giveBack takes the memory of each slab that goes
+   */
+  shrink(giveBack: (memory: Uint8Array) => void): void {
+    for (const [sizeBits, list] of this.#free.entries()) {
+      if (list === undefined) continue
+      for (const slab of list.splice(0, this.#fewest[sizeBits])) {
+        this.#freeBytes -= slab.bytes.length
+        giveBack(slab.bytes)
+      }
+      this.#fewest[sizeBits] = list.length
+    }
   }
 
   /** For `Slab.release`. */
@@ -58,6 +81,7 @@ export class SlabPool {
     this.taken--
     if (this.#freeBytes + slab.bytes.length > SLABS_FREE_BYTES_MAX) return
     const list = (this.#free[slab.sizeBits] ??= [])
+    this.#fewest[slab.sizeBits] ??= 0
     list.push(slab)
     this.#freeBytes += slab.bytes.length
   }

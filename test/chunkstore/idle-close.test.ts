@@ -1,6 +1,6 @@
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
-import { CacheMode } from '../../chunkstore/options.ts'
+import { CacheMode, TrimMode } from '../../chunkstore/options.ts'
 import type { DiskOptions } from '../../chunkstore/options.ts'
 import { DiskFolder, nodeFiles } from '../helpers/chunk-disk.ts'
 import { TestFiles } from '../helpers/test-files.ts'
@@ -130,4 +130,21 @@ test.serial('in unsafe mode an idle dirty file is closed, and the disk all the s
   await files.made(/^close chunk0/)
   await disk.close()
   t.deepEqual(folder.openDescriptors(), [])
+})
+
+test.serial('what was trimmed in part is forgotten when the disk was idle', async (t) => {
+  const { client, folder, sweep } = await open(t, { trim: TrimMode.CHUNKS })
+  await client.write(0, filled(3 * CHUNK))
+  await client.trim(0, CHUNK / 2)
+  await sweep()
+  await client.trim(CHUNK, CHUNK / 2)
+  await sweep()
+  await client.trim(CHUNK / 2, CHUNK / 2)
+  t.deepEqual(folder.list('a'), ['chunk0 0', 'chunk1 65536', 'chunk2 65536'], 'it was not idle')
+  await sweep()
+  await sweep()
+  await client.trim(CHUNK + CHUNK / 2, CHUNK / 2)
+  t.deepEqual(folder.list('a'), ['chunk0 0', 'chunk1 65536', 'chunk2 65536'])
+  await client.trim(CHUNK, CHUNK / 2)
+  t.deepEqual(folder.list('a'), ['chunk0 0', 'chunk1 0', 'chunk2 65536'])
 })

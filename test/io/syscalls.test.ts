@@ -151,3 +151,17 @@ test.serial('the FFI can be switched off, and the reason is told', (t) => {
   if (before === undefined) delete process.env['CHUNKNBD_NO_FFI']
   else process.env['CHUNKNBD_NO_FFI'] = before
 })
+
+check('memory that is given back is zeros, what lies beside it stays', async (t, { calls }) => {
+  const whole = new Uint8Array(2 ** 20).fill(7)
+  const memory = whole.subarray(70_000, 900_000)
+  t.is(calls.giveBack(memory), 0)
+  t.true(whole.subarray(0, 70_000).every((byte) => byte === 7))
+  t.true(whole.subarray(900_000).every((byte) => byte === 7))
+  // Whole pages only, of the largest kind there is.
+  t.true(memory.filter((byte) => byte === 0).length >= 830_000 - 2 * 65_536)
+  memory.fill(8)
+  t.true(memory.every((byte) => byte === 8))
+  t.is(calls.giveBack(memory.subarray(0, 65_536)), 0)
+  t.is(calls.giveBack(new Uint8Array(0)), 0)
+})

@@ -24,10 +24,10 @@ function unixAddress(t: ExecutionContext): ListenAddress {
   return { kind: 'unix', path: join(tempDirectory(t), 's') }
 }
 
-async function start(t: ExecutionContext, device: Device, address: ListenAddress) {
+async function start(t: ExecutionContext, device: Device, address: ListenAddress, io = { listen }) {
   const entry = { name: 'disk', description: '', device }
   const exports = { find: (name: string) => (name === 'disk' ? entry : null), list: () => [entry] }
-  const server = new Server({ io: { listen }, exports, log: silentLog })
+  const server = new Server({ io, exports, log: silentLog })
   const real = await server.listen(address)
   t.teardown(() => server.stop())
   const target = real as Target
@@ -132,4 +132,31 @@ test('stop answers what was received and closes every client', async (t) => {
   await Promise.all(answers)
   await Promise.all([server.stop(), ...clients.map((client) => client.closed)])
   await t.throwsAsync(RawClient.connect(target), { code: 'ECONNREFUSED' })
+})
+
+test.serial('buffers that nobody needs any more are given back', async (t) => {
+  const { setInterval } = globalThis
+  let sweep = (): void => {}
+  Reflect.set(globalThis, 'setInterval', (callback: () => void) => {
+    sweep = callback
+    return { unref: () => {} }
+  })
+  const given: number[] = []
+  const io = { listen, giveBack: (memory: Uint8Array) => void given.push(memory.length) }
+  const starting = start(t, new MemoryDevice(SIZE), TCP, io)
+  Reflect.set(globalThis, 'setInterval', setInterval)
+  const { server, connect } = await starting
+  const client = await connect()
+  await client.request({ command: 0, offset: 0, length: 5_000_000 })
+  await client.disconnect()
+  sweep()
+  const { slabsFreeBytes } = server.statistics()
+  t.true(slabsFreeBytes > 1_000_000)
+  t.deepEqual(given, [])
+  sweep()
+  t.is(server.statistics().slabsFreeBytes, 0)
+  t.is(
+    given.reduce((sum, bytes) => sum + bytes, 0),
+    slabsFreeBytes,
+  )
 })
