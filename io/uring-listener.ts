@@ -16,7 +16,7 @@ import {
   SOCKET_ADDRESS_BYTES_MAX,
   unixAddress,
 } from './socket-address.ts'
-import type { RingCalls } from './syscalls.ts'
+import type { RingCalls } from './ring-calls.ts'
 import { Opcode } from './uring-abi.ts'
 import type { Entry, RingUser } from './uring-entry.ts'
 import type { Ring } from './uring-ring.ts'

@@ -21,7 +21,7 @@ import {
 import { Entry, type RingUser } from './uring-entry.ts'
 import type { RingMemory } from './uring-setup.ts'
 import { Slots } from './uring-slots.ts'
-import type { LoopHandle, RingCalls } from './syscalls.ts'
+import type { LoopHandle, RingCalls } from './ring-calls.ts'
 
 const EINTR = 4
 const EAGAIN = 11

@@ -19,7 +19,7 @@ import {
   Setup,
   SQE_WORDS,
 } from './uring-abi.ts'
-import type { RingCalls } from './syscalls.ts'
+import type { RingCalls } from './ring-calls.ts'
 
 const SQ_ENTRIES = 1024
 const CQ_ENTRIES = 8192

@@ -13,7 +13,7 @@ import type { Entry, RingUser } from './uring-entry.ts'
 import type { Ring } from './uring-ring.ts'
 import { Opcode, RECVSEND_POLL_FIRST } from './uring-abi.ts'
 import type { SocketSend } from './socket-send.ts'
-import type { RingCalls } from './syscalls.ts'
+import type { RingCalls } from './ring-calls.ts'
 import { SendVector } from './send-vector.ts'
 
 const MSG_WAITALL = 0x100

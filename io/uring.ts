@@ -1,6 +1,7 @@
 /** The engine for Linux with io_uring: sockets and files on one ring, on Node's loop. */
 import type { Io } from './io.ts'
-import { loadRingCalls, loadSystemCalls } from './syscalls.ts'
+import { loadRingCalls } from './ring-calls.ts'
+import { loadSystemCalls } from './syscalls.ts'
 import { SocketSend } from './socket-send.ts'
 import { UringFiles } from './uring-files.ts'
 import { listenOnRing } from './uring-listener.ts'

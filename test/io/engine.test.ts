@@ -1,6 +1,6 @@
 import test from 'ava'
 import { createIo, Engine } from '../../io/engine.ts'
-import type { RingCalls } from '../../io/syscalls.ts'
+import type { RingCalls } from '../../io/ring-calls.ts'
 import { setUpRing } from '../../io/uring-setup.ts'
 
 const [ENOSYS, EPERM, EINVAL, ENOMEM] = [38, 1, 22, 12]
