@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander'
 import { CacheMode, TrimMode } from '../chunkstore/options.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
+import { giveBackLargeBlocks } from '../io/heap.ts'
 import { createIo, Engine, ENGINE_DEFAULT } from '../io/engine.ts'
 import { Server } from '../nbd/server.ts'
 import { formatUri, type NbdUri } from '../nbd/uri.ts'
@@ -100,6 +101,7 @@ async function serve(files: readonly string[], options: Options, command: Comman
   if (files.length !== 1 && options.uuid !== undefined) {
     command.error('error: --uuid names one disk: give exactly one FILE with it')
   }
+  giveBackLargeBlocks()
   const log = await createLogger(options.logLevel)
   const { io, reason } = createIo(options.engine)
   if (options.engine === Engine.AUTO && io.name !== Engine.URING) {
