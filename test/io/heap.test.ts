@@ -6,9 +6,11 @@ import { giveBackLargeBlocks } from '../../io/heap.ts'
 const run = promisify(execFile)
 const MIB = 2 ** 20
 
+const MODULE = JSON.stringify(import.meta.resolve('../../io/heap.ts'))
+
 /** Takes large blocks with small ones between them, keeps the small ones. */
 const CODE = `
-  const { giveBackLargeBlocks } = await import(${JSON.stringify(import.meta.resolve('../../io/heap.ts'))})
+  const { giveBackLargeBlocks } = await import(${MODULE})
   if (process.argv[1] === 'limited') giveBackLargeBlocks()
   const take = (bytes) => Buffer.allocUnsafeSlow(bytes).fill(1)
   const kept = []
