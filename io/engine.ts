@@ -6,8 +6,8 @@ import { createUringIo } from './uring.ts'
 export const Engine = { AUTO: 'auto', URING: 'uring', NODE: 'node' } as const
 export type Engine = (typeof Engine)[keyof typeof Engine]
 
-/** io_uring becomes the default when it has been measured to be better on a quiet machine. */
-export const ENGINE_DEFAULT = Engine.NODE
+/** Measured: on hot data at least as fast for less CPU time, on cold data much faster. */
+export const ENGINE_DEFAULT: Engine = Engine.AUTO
 
 export interface ChosenIo {
   readonly io: Io
