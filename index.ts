@@ -13,6 +13,7 @@ export { mapDisk, type MapExtent, MapKind } from './chunkstore/map.ts'
 export { CacheMode, type DiskOptions, TrimMode } from './chunkstore/options.ts'
 export { type Mend, Outcome, repairDisk, type RepairReport } from './chunkstore/repair.ts'
 export type { RepairOptions } from './chunkstore/repair-plan.ts'
+export { type PathEntry, PathMap } from './chunkstore/path-map.ts'
 export { surveyDisk, type Survey } from './chunkstore/survey.ts'
 export {
   type Device,

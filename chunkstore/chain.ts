@@ -7,6 +7,7 @@ import { DiskError } from './disk-error.ts'
 import { Layer, refuseForeignLock } from './layer.ts'
 import { CHAIN_DEPTH_MAX } from './limits.ts'
 import type { PartContents } from './part.ts'
+import type { PathMap } from './path-map.ts'
 
 /** How the first layer is opened; the others are read and shared. */
 export const ChainMode = {
@@ -25,11 +26,16 @@ export type ChainMode = (typeof ChainMode)[keyof typeof ChainMode]
  * @returns the layers, the written one first. The caller closes them.
  * @throws DiskError
  */
-export async function openChain(files: Files, file: string, mode: ChainMode): Promise<Layer[]> {
+export async function openChain(
+  files: Files,
+  file: string,
+  mode: ChainMode,
+  paths: PathMap,
+): Promise<Layer[]> {
   const layers: Layer[] = []
   try {
     for (let next: string | null = file; next !== null;) {
-      const layer: Layer = await openNext(files, next, layers)
+      const layer: Layer = await openNext(files, next, layers, paths)
       layers.push(layer)
       // Before its locks: a directory that is locked already would seem to be somebody else's.
       checkPartsDiffer(layers)
@@ -43,12 +49,17 @@ export async function openChain(files: Files, file: string, mode: ChainMode): Pr
   }
 }
 
-async function openNext(files: Files, file: string, below: readonly Layer[]): Promise<Layer> {
+async function openNext(
+  files: Files,
+  file: string,
+  below: readonly Layer[],
+  paths: PathMap,
+): Promise<Layer> {
   const child = below.at(-1)
   const role = child === undefined ? '' : `parent of ${child.descriptor.file}: `
   let layer: Layer
   try {
-    layer = await Layer.open(files, file)
+    layer = await Layer.open(files, file, paths)
   } catch (error) {
     if (error instanceof DiskError) throw new DiskError(error.code, role + error.message)
     throw error

@@ -11,6 +11,7 @@ import { DiskError } from './disk-error.ts'
 import { stateOf } from './layer.ts'
 import { CHAIN_DEPTH_MAX } from './limits.ts'
 import { type FoundChunk, Part, type PartContents } from './part.ts'
+import { PathMap } from './path-map.ts'
 
 export const Rule = {
   DESCRIPTOR: 'descriptor',
@@ -41,9 +42,10 @@ export interface CheckOptions {
   readonly isLocked: boolean
   /** Paths that count as mended: files taken away, directories made. */
   readonly mended: ReadonlySet<string>
+  readonly paths: PathMap
 }
 
-const DEFAULTS: CheckOptions = { isLocked: false, mended: new Set() }
+const DEFAULTS: CheckOptions = { isLocked: false, mended: new Set(), paths: PathMap.NONE }
 
 /** @returns what breaks a rule, in the order of the chain; empty: all is well */
 export async function checkDisk(
@@ -83,7 +85,7 @@ class Check {
     }
     let descriptor: Descriptor
     try {
-      descriptor = await readDescriptor(this.#files, file)
+      descriptor = await readDescriptor(this.#files, file, this.#options.paths)
     } catch (error) {
       if (!(error instanceof DiskError)) throw error
       return add(child === null ? Rule.DESCRIPTOR : Rule.PARENT, error.message)

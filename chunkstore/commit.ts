@@ -16,6 +16,7 @@ import { Chunk, ChunkState } from './chunk.ts'
 import { DiskError } from './disk-error.ts'
 import { type Layer, refuseDamage } from './layer.ts'
 import type { Part } from './part.ts'
+import { PathMap } from './path-map.ts'
 import { placeCopy, syncFile, syncNames } from './place-copy.ts'
 import { otherChildren } from './siblings.ts'
 
@@ -24,7 +25,10 @@ const { O_NOFOLLOW, O_RDONLY } = fs.constants
 export interface CommitOptions {
   /** Go on although other disks stand on the parent; what they read changes. */
   readonly breakSiblings: boolean
+  readonly paths: PathMap
 }
+
+const DEFAULTS: CommitOptions = { breakSiblings: false, paths: PathMap.NONE }
 
 export interface CommitResult {
   /** Descriptors: the disk, and the parent that has its chunks now. */
@@ -42,15 +46,16 @@ export interface CommitResult {
 export async function commitDisk(
   files: Files,
   file: string,
-  options: CommitOptions = { breakSiblings: false },
+  options: Partial<CommitOptions> = {},
 ): Promise<CommitResult> {
-  const layers = await openChain(files, path.resolve(file), ChainMode.MERGE)
+  const { breakSiblings, paths } = { ...DEFAULTS, ...options }
+  const layers = await openChain(files, path.resolve(file), ChainMode.MERGE, paths)
   try {
     const [child, parent] = layers
     if (parent === undefined) {
       throw new DiskError('ECHAIN', `${child.descriptor.file}: it has no parent to commit to`)
     }
-    if (!options.breakSiblings) await refuseSiblings(files, child, parent)
+    if (!breakSiblings) await refuseSiblings(files, child, parent, paths)
     await scanChain(files, layers, 2)
     refuseDamage(child)
     for (const layer of [child, parent]) await layer.prepareWriting(files)
@@ -60,8 +65,13 @@ export async function commitDisk(
   }
 }
 
-async function refuseSiblings(files: Files, child: Layer, parent: Layer): Promise<void> {
-  const others = await otherChildren(files, child, parent)
+async function refuseSiblings(
+  files: Files,
+  child: Layer,
+  parent: Layer,
+  paths: PathMap,
+): Promise<void> {
+  const others = await otherChildren(files, child, parent, paths)
   if (others.length === 0) return
   const { file } = parent.descriptor
   const what = `${others.join(', ')}: stands on ${file} too and would read other data`

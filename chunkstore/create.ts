@@ -12,7 +12,8 @@ import { DiskError } from './disk-error.ts'
 import type { Layer } from './layer.ts'
 import { CHUNK_SIZE_DEFAULT } from './limits.ts'
 import { Part } from './part.ts'
-import { parseSize } from './size.ts'
+import { PathMap } from './path-map.ts'
+import { compatiblePath, ownPath } from './written-path.ts'
 
 export interface CreateOptions {
   /** Path of the descriptor to be made, relative to the working directory or absolute. */
@@ -24,6 +25,10 @@ export interface CreateOptions {
   /** Directories as the user wrote them; none: one beside the descriptor, `NAME.chunks`. */
   readonly parts: readonly { readonly directory: string; readonly chunksMax: number | null }[]
   readonly parent: string | null
+  /** Write what chunkdisk itself can read: absolute paths, of Windows where `paths` has them. */
+  readonly compatible?: boolean
+  /** Where directories that the parents' descriptors name are found here. */
+  readonly paths?: PathMap
 }
 
 /**
@@ -31,14 +36,15 @@ export interface CreateOptions {
  * @throws DiskError EEXISTS, EDESCRIPTOR, EPART, ECHAIN; nothing has been made then
  */
 export async function createDisk(files: Files, options: CreateOptions): Promise<Descriptor> {
+  const { paths = PathMap.NONE } = options
   const file = path.resolve(options.file)
   if ((await statusOf(files, file)) !== null) throw taken(file)
-  const parents = options.parent === null ? [] : await openParents(files, options.parent)
+  const parents = options.parent === null ? [] : await openParents(files, options.parent, paths)
   let text: string
   let descriptor: Descriptor
   try {
     text = describe(file, options, parents[0]?.descriptor ?? null)
-    descriptor = parseDescriptor(text, file)
+    descriptor = parseDescriptor(text, file, paths)
     await checkParts(files, descriptor, parents)
   } finally {
     await closeChain(files, parents)
@@ -66,9 +72,9 @@ function taken(file: string): DiskError {
 }
 
 /** The parent and its ancestors: who cannot be opened cannot be served either. */
-async function openParents(files: Files, parent: string): Promise<Layer[]> {
+async function openParents(files: Files, parent: string, paths: PathMap): Promise<Layer[]> {
   try {
-    return await openChain(files, path.resolve(parent), ChainMode.LOOK)
+    return await openChain(files, path.resolve(parent), ChainMode.LOOK, paths)
   } catch (error) {
     if (error instanceof DiskError) throw new DiskError(error.code, `parent: ${error.message}`)
     throw error
@@ -83,6 +89,10 @@ function describe(file: string, options: CreateOptions, parent: Descriptor | nul
     options.chunkSize ?? parent?.geometry.chunkSize ?? Math.min(CHUNK_SIZE_DEFAULT, diskSize)
   const geometry = checkedGeometry(diskSize, chunkSize, file)
   if (parent !== null) checkSame(geometry, parent)
+  const writtenPath = (given: string, isBeside: boolean): string =>
+    options.compatible === true
+      ? compatiblePath(given, options.paths ?? PathMap.NONE)
+      : ownPath(given, file, isBeside)
   const stem = path.basename(file).replace(/\.chunkdisk$/, '')
   const wanted =
     options.parts.length > 0
@@ -90,9 +100,9 @@ function describe(file: string, options: CreateOptions, parent: Descriptor | nul
       : [{ directory: path.join(path.dirname(file), `${stem}.chunks`), chunksMax: null }]
   const parts = wanted.map((part) => ({
     chunksMax: part.chunksMax ?? geometry.chunkCount,
-    written: fromDescriptor(part.directory, file, options.parts.length === 0),
+    written: writtenPath(part.directory, options.parts.length === 0),
   }))
-  const parentWritten = options.parent === null ? null : fromDescriptor(options.parent, file, false)
+  const parentWritten = options.parent === null ? null : writtenPath(options.parent, false)
   return formatDescriptor(parentWritten, geometry, parts)
 }
 
@@ -106,15 +116,6 @@ function checkSame(geometry: Descriptor['geometry'], parent: Descriptor): void {
     const sizes = `${geometry.chunkSize} bytes, the parent's ${theirs.chunkSize}`
     throw new DiskError('ECHAIN', `the chunk size is ${sizes}; leave out --chunk-size`)
   }
-}
-
-/** A path given as relative stays relative, but to the descriptor: the whole can be moved. */
-function fromDescriptor(given: string, file: string, beside: boolean): string {
-  if (path.isAbsolute(given) && !beside) return path.normalize(given)
-  const relative = path.relative(path.dirname(file), path.resolve(given)) || '.'
-  // A parent's name like `64` or `#a` would be read as a size or a comment.
-  const ambiguous = parseSize(relative) !== null || relative.startsWith('#')
-  return ambiguous ? `./${relative}` : relative
 }
 
 /** Looks at what is there already; a directory that is missing is made later. */

@@ -7,6 +7,7 @@ import { type Files, LockKind } from '../io/io.ts'
 import { type Descriptor, parseDescriptor } from './descriptor.ts'
 import { DiskError } from './disk-error.ts'
 import { DESCRIPTOR_BYTES_MAX } from './limits.ts'
+import type { PathMap } from './path-map.ts'
 
 export class DescriptorFile {
   readonly descriptor: Descriptor
@@ -17,9 +18,9 @@ export class DescriptorFile {
   #fd: number
 
   /** @throws DiskError EDESCRIPTOR */
-  static async open(files: Files, file: string): Promise<DescriptorFile> {
+  static async open(files: Files, file: string, paths: PathMap): Promise<DescriptorFile> {
     const text = await readDescriptorText(files, file)
-    const descriptor = parseDescriptor(text, file)
+    const descriptor = parseDescriptor(text, file, paths)
     const fd = await files.open(file, fs.constants.O_RDONLY)
     try {
       const { identity } = await files.statusOf(fd)
@@ -60,8 +61,12 @@ export class DescriptorFile {
 }
 
 /** @throws DiskError EDESCRIPTOR */
-export async function readDescriptor(files: Files, file: string): Promise<Descriptor> {
-  return parseDescriptor(await readDescriptorText(files, file), file)
+export async function readDescriptor(
+  files: Files,
+  file: string,
+  paths: PathMap,
+): Promise<Descriptor> {
+  return parseDescriptor(await readDescriptorText(files, file), file, paths)
 }
 
 async function readDescriptorText(files: Files, file: string): Promise<string> {

@@ -13,6 +13,7 @@ import path from 'node:path'
 import { DiskError } from './disk-error.ts'
 import { Geometry } from './geometry.ts'
 import { DISK_BYTES_MAX, PAGE_SIZE } from './limits.ts'
+import { isWindowsPath, PathMap } from './path-map.ts'
 import { formatSize, parseSize } from './size.ts'
 
 /** A first line like this is the disk's size, perhaps a wrong one; any other is the parent. */
@@ -40,11 +41,11 @@ export interface Descriptor {
 /**
  * @param text contents of the descriptor
  * @param file absolute path of the descriptor, for messages and relative paths
+ * @param paths where directories of another machine are found here
  * @throws DiskError EDESCRIPTOR
  */
-export function parseDescriptor(text: string, file: string): Descriptor {
+export function parseDescriptor(text: string, file: string, paths = PathMap.NONE): Descriptor {
   const lines = significantLines(text)
-  const folder = path.dirname(file)
   let next = 0
   const parentLine = lines[0]
   const hasParent = parentLine !== undefined && !LIKE_A_SIZE.test(parentLine.text)
@@ -53,13 +54,14 @@ export function parseDescriptor(text: string, file: string): Descriptor {
   const chunkSize = sizeAt(lines[next + 1], 'the chunk size', file, false)
   const places = { disk: placeOf(lines[next]), chunk: placeOf(lines[next + 1]) }
   const geometry = checkedGeometry(diskSize, chunkSize, file, places)
-  const parts = lines.slice(next + 2).map((line) => parsePart(line, folder, file))
+  const parent = hasParent ? locate(parentLine.text, parentLine, file, paths) : null
+  const parts = lines.slice(next + 2).map((line) => parsePart(line, file, paths))
   checkQuota(parts, geometry, file)
   return {
     file,
     geometry,
     parts,
-    parent: hasParent ? path.resolve(folder, parentLine.text) : null,
+    parent,
     parentWritten: hasParent ? parentLine.text : null,
   }
 }
@@ -117,7 +119,15 @@ export function checkedGeometry(
   return new Geometry(diskSize, chunkSize)
 }
 
-function parsePart(line: Line, folder: string, file: string): PartLine {
+function locate(written: string, line: Line, file: string, paths: PathMap): string {
+  const mapped = paths.locate(written)
+  if (mapped !== null) return mapped
+  if (!isWindowsPath(written)) return path.resolve(path.dirname(file), written)
+  const fix = `say where it is: --map-path '${path.win32.dirname(written)}=DIRECTORY'`
+  throw broken(file, `line ${line.number}: "${written}" is a path of Windows; ${fix}`)
+}
+
+function parsePart(line: Line, file: string, paths: PathMap): PartLine {
   const match = /^(\d+) (.+)$/.exec(line.text)
   if (match === null) {
     const shown = JSON.stringify(line.text)
@@ -126,7 +136,7 @@ function parsePart(line: Line, folder: string, file: string): PartLine {
   // A part of 0 takes no new chunk; a huge number means "as many as there are".
   const chunksMax = Math.min(Number(match[1]), Number.MAX_SAFE_INTEGER)
   const written = match[2].replace(/(?<=.)[/\\]$/, '')
-  return { chunksMax, written, directory: path.resolve(folder, written) }
+  return { chunksMax, written, directory: locate(written, line, file, paths) }
 }
 
 function checkQuota(parts: readonly PartLine[], geometry: Geometry, file: string): void {

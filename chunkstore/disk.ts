@@ -48,7 +48,7 @@ export class ChunkDisk implements Device {
   ): Promise<ChunkDisk> {
     const all = { ...DEFAULT_OPTIONS, ...options }
     const mode = all.readOnly ? ChainMode.READ : ChainMode.WRITE
-    const layers = await openChain(files, path.resolve(file), mode)
+    const layers = await openChain(files, path.resolve(file), mode, all.paths)
     try {
       await scanChain(files, layers, all.readOnly ? 0 : 1)
       if (!all.readOnly) await layers[0].prepareWriting(files)

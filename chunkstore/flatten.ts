@@ -11,6 +11,7 @@ import { Chunk, ChunkState } from './chunk.ts'
 import { withoutParent } from './descriptor.ts'
 import { DiskError } from './disk-error.ts'
 import type { Layer } from './layer.ts'
+import { PathMap } from './path-map.ts'
 import { placeCopy, syncNames } from './place-copy.ts'
 
 export interface FlattenResult {
@@ -26,8 +27,12 @@ export interface FlattenResult {
  * @param file path of the descriptor
  * @throws DiskError ECHAIN, EINUSE, EPART, EDESCRIPTOR; nothing has changed then
  */
-export async function flattenDisk(files: Files, file: string): Promise<FlattenResult> {
-  const layers = await openChain(files, path.resolve(file), ChainMode.WRITE)
+export async function flattenDisk(
+  files: Files,
+  file: string,
+  paths = PathMap.NONE,
+): Promise<FlattenResult> {
+  const layers = await openChain(files, path.resolve(file), ChainMode.WRITE, paths)
   try {
     const [child, parent] = layers
     if (parent === undefined) {

@@ -9,6 +9,7 @@ import type { Descriptor } from './descriptor.ts'
 import { DescriptorFile, lockOne } from './descriptor-file.ts'
 import { DiskError } from './disk-error.ts'
 import { FOREIGN_LOCK, type FoundChunk, Part, type PartContents } from './part.ts'
+import type { PathMap } from './path-map.ts'
 
 export class Layer {
   readonly parts: readonly Part[]
@@ -36,8 +37,8 @@ export class Layer {
   }
 
   /** Opens the descriptor and the part directories; reads no chunk yet. */
-  static async open(files: Files, file: string): Promise<Layer> {
-    const layer = new Layer(await DescriptorFile.open(files, file))
+  static async open(files: Files, file: string, paths: PathMap): Promise<Layer> {
+    const layer = new Layer(await DescriptorFile.open(files, file, paths))
     try {
       for (const part of layer.parts) await part.open(files)
     } catch (error) {

@@ -6,6 +6,7 @@ import { AwaitedOperation } from './awaited-operation.ts'
 import { ChainMode, closeChain, openChain } from './chain.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
 import type { Layer } from './layer.ts'
+import { PathMap } from './path-map.ts'
 
 export const MapKind = {
   /** Bytes in a chunk file. */
@@ -28,8 +29,12 @@ export interface MapExtent {
 }
 
 /** Yields extents in ascending order that cover the whole disk; neighbours differ. */
-export async function* mapDisk(files: Files, file: string): AsyncGenerator<MapExtent> {
-  const layers = await openChain(files, path.resolve(file), ChainMode.LOOK)
+export async function* mapDisk(
+  files: Files,
+  file: string,
+  paths = PathMap.NONE,
+): AsyncGenerator<MapExtent> {
+  const layers = await openChain(files, path.resolve(file), ChainMode.LOOK, paths)
   try {
     for (const layer of layers) await layer.scan(files)
     yield* merge(pieces(files, layers))

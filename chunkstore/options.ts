@@ -1,5 +1,6 @@
 /** How a disk is opened. */
 import { OPEN_FILES_MAX } from './limits.ts'
+import { PathMap } from './path-map.ts'
 
 /** The part of a logger that is used here; pino fits. */
 export interface Log {
@@ -49,6 +50,8 @@ export interface DiskOptions {
   readonly trim: TrimMode
   /** Chunk files kept open, at least 1. */
   readonly openFilesMax: number
+  /** Where directories that the descriptors name are found here. */
+  readonly paths: PathMap
   readonly log: Log
 }
 
@@ -59,5 +62,6 @@ export const DEFAULT_OPTIONS: DiskOptions = {
   cacheMode: CacheMode.WRITEBACK,
   trim: TrimMode.FREE,
   openFilesMax: OPEN_FILES_MAX,
+  paths: PathMap.NONE,
   log: SILENT,
 }

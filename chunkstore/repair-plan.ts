@@ -8,6 +8,7 @@ import { Rule } from './check.ts'
 import { type Copy, judgeCopies } from './duplicates.ts'
 import { stateOf } from './layer.ts'
 import { FOREIGN_LOCK, type FoundChunk, type Part } from './part.ts'
+import type { PathMap } from './path-map.ts'
 import type { RepairSite } from './repair-site.ts'
 
 export interface RepairOptions {
@@ -19,6 +20,7 @@ export interface RepairOptions {
   readonly preferFull: boolean
   /** Remove chunkdisk's lock files: nobody else uses the disk. */
   readonly removeForeignLock: boolean
+  readonly paths: PathMap
 }
 
 export const Action = { REMOVE: 'remove', ASIDE: 'move aside', CREATE: 'create' } as const

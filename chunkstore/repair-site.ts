@@ -4,6 +4,7 @@ import type { Descriptor, PartLine } from './descriptor.ts'
 import { DescriptorFile, lockOne } from './descriptor-file.ts'
 import { DiskError } from './disk-error.ts'
 import { Part, type PartContents } from './part.ts'
+import type { PathMap } from './path-map.ts'
 
 export interface SitePart {
   readonly line: PartLine
@@ -18,8 +19,8 @@ export class RepairSite {
   readonly #source: DescriptorFile
 
   /** @throws DiskError EDESCRIPTOR; EINUSE if somebody else uses the disk */
-  static async open(files: Files, file: string): Promise<RepairSite> {
-    const site = new RepairSite(await DescriptorFile.open(files, file))
+  static async open(files: Files, file: string, paths: PathMap): Promise<RepairSite> {
+    const site = new RepairSite(await DescriptorFile.open(files, file, paths))
     try {
       await site.#lock(files)
     } catch (error) {

@@ -10,6 +10,7 @@ import { Aside, syncDirectory } from './aside.ts'
 import { checkDisk, type Finding, Rule } from './check.ts'
 import { DiskError } from './disk-error.ts'
 import type { Part } from './part.ts'
+import { PathMap } from './path-map.ts'
 import { Action, makePlan, type Plan, type RepairOptions, type Step } from './repair-plan.ts'
 import { RepairSite } from './repair-site.ts'
 
@@ -40,6 +41,7 @@ const DEFAULTS: RepairOptions = {
   createParts: false,
   preferFull: false,
   removeForeignLock: false,
+  paths: PathMap.NONE,
 }
 
 /** While one of these is found, nobody can tell what belongs to the disk. */
@@ -57,15 +59,20 @@ export async function repairDisk(
   options: Partial<RepairOptions> = {},
 ): Promise<RepairReport> {
   const absolute = path.resolve(file)
+  const all = { ...DEFAULTS, ...options }
+  const { paths } = all
   let site: RepairSite
   try {
-    site = await RepairSite.open(files, absolute)
+    site = await RepairSite.open(files, absolute, paths)
   } catch (error) {
     if (!(error instanceof DiskError) || error.code !== 'EDESCRIPTOR') throw error
-    return { mends: [], findings: advise(await checkDisk(files, absolute), absolute, null) }
+    return {
+      mends: [],
+      findings: advise(await checkDisk(files, absolute, { paths }), absolute, null),
+    }
   }
   try {
-    return await repairSite(files, site, { ...DEFAULTS, ...options })
+    return await repairSite(files, site, all)
   } finally {
     await site.close(files)
   }
@@ -77,7 +84,7 @@ async function repairSite(
   options: RepairOptions,
 ): Promise<RepairReport> {
   const { file } = site.descriptor
-  const found = await checkDisk(files, file, { isLocked: true })
+  const found = await checkDisk(files, file, { isLocked: true, paths: options.paths })
   if (found.some(({ rule }) => BLOCKING.includes(rule))) {
     return { mends: [], findings: advise(found, file, null) }
   }
@@ -91,7 +98,7 @@ async function repairSite(
     if (FIRST.includes(mend.rule) && mend.outcome === Outcome.FAILED) break
   }
   const mended = new Set(options.dryRun ? plan.steps.map((step) => step.file) : [])
-  const left = await checkDisk(files, file, { isLocked: true, mended })
+  const left = await checkDisk(files, file, { isLocked: true, mended, paths: options.paths })
   return { mends, findings: advise(left, file, plan) }
 }
 

@@ -4,9 +4,15 @@ import type { Files } from '../io/io.ts'
 import { readDescriptor } from './descriptor-file.ts'
 import { DiskError } from './disk-error.ts'
 import type { Layer } from './layer.ts'
+import type { PathMap } from './path-map.ts'
 
 /** @returns descriptors, other than the child's, whose parent this is; others may be elsewhere */
-export async function otherChildren(files: Files, child: Layer, parent: Layer): Promise<string[]> {
+export async function otherChildren(
+  files: Files,
+  child: Layer,
+  parent: Layer,
+  paths: PathMap,
+): Promise<string[]> {
   const folders = [child, parent].map((layer) => path.dirname(layer.descriptor.file))
   const others = new Map<string, string>()
   for (const folder of new Set(folders)) {
@@ -15,15 +21,20 @@ export async function otherChildren(files: Files, child: Layer, parent: Layer): 
       const file = path.join(folder, name)
       const identity = await identityOf(files, file)
       if (identity === null || [child.identity, parent.identity].includes(identity)) continue
-      if (await standsOn(files, file, parent)) others.set(identity, file)
+      if (await standsOn(files, file, parent, paths)) others.set(identity, file)
     }
   }
   return [...others.values()].sort()
 }
 
-async function standsOn(files: Files, file: string, parent: Layer): Promise<boolean> {
+async function standsOn(
+  files: Files,
+  file: string,
+  parent: Layer,
+  paths: PathMap,
+): Promise<boolean> {
   try {
-    const descriptor = await readDescriptor(files, file)
+    const descriptor = await readDescriptor(files, file, paths)
     if (descriptor.parent === null) return false
     return (await identityOf(files, descriptor.parent)) === parent.identity
   } catch (error) {

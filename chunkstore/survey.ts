@@ -5,6 +5,7 @@ import { ChainMode, closeChain, openChain } from './chain.ts'
 import { ChunkState } from './chunk.ts'
 import { type Layer, stateOf } from './layer.ts'
 import type { Part, PartContents } from './part.ts'
+import { PathMap } from './path-map.ts'
 
 export interface PartSurvey {
   readonly directory: string
@@ -36,8 +37,12 @@ export interface Survey {
 }
 
 /** @throws DiskError if the chain cannot be opened */
-export async function surveyDisk(files: Files, file: string): Promise<Survey> {
-  const layers = await openChain(files, path.resolve(file), ChainMode.LOOK)
+export async function surveyDisk(
+  files: Files,
+  file: string,
+  paths = PathMap.NONE,
+): Promise<Survey> {
+  const layers = await openChain(files, path.resolve(file), ChainMode.LOOK, paths)
   try {
     const surveys: LayerSurvey[] = []
     for (const layer of layers) surveys.push(await surveyLayer(files, layer))

@@ -1,7 +1,9 @@
 /** Turns words of the command line into values; what does not fit is a usage error (exit 2). */
 import { constants } from 'node:buffer'
-import { InvalidArgumentError } from 'commander'
+import path from 'node:path'
+import { InvalidArgumentError, Option } from 'commander'
 import { PAGES_MAX, PAGE_SIZE } from '../cache/limits.ts'
+import { isWindowsPath, type PathEntry } from '../chunkstore/path-map.ts'
 import { formatSize, parseSize } from '../chunkstore/size.ts'
 import { type NbdUri, parseUri } from '../nbd/uri.ts'
 
@@ -41,6 +43,22 @@ export function partArgument(text: string, before: readonly PartArgument[] = [])
   const chunksMax = match[2] === undefined ? null : Number(match[2])
   if (chunksMax === 0) throw new InvalidArgumentError('A part must take at least 1 chunk.')
   return [...before, { directory: match[1], chunksMax }]
+}
+
+/** Where directories that descriptors name are found here; every command that reads one has it. */
+export function mapPathOption(): Option {
+  const what = 'where a directory that descriptors name is found here; repeat it for more'
+  return new Option('--map-path <FROM=TO>', what).argParser(mapPathArgument)
+}
+
+function mapPathArgument(text: string, before: readonly PathEntry[] = []): PathEntry[] {
+  const at = text.indexOf('=')
+  const written = text.slice(0, Math.max(0, at)).replace(/(?<=.)[/\\]+$/, '')
+  const isAbsolute = isWindowsPath(written) || written.startsWith('/')
+  if (!isAbsolute || at + 1 === text.length) {
+    throw new InvalidArgumentError("Write 'C:\\disks=/mnt/disks'.")
+  }
+  return [...before, { written, directory: path.resolve(text.slice(at + 1)) }]
 }
 
 /** A URI to listen at, added to those given before. */

@@ -3,10 +3,13 @@ import { Command } from 'commander'
 import { checkDisk } from '../chunkstore/check.ts'
 import { Outcome, repairDisk } from '../chunkstore/repair.ts'
 import type { RepairOptions } from '../chunkstore/repair-plan.ts'
+import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import { createNodeIo } from '../io/node.ts'
+import { mapPathOption } from './arguments.ts'
 import { printJson, printLine } from './output.ts'
 
-interface Options extends Partial<RepairOptions> {
+interface Options extends Partial<Omit<RepairOptions, 'paths'>> {
+  readonly mapPath?: readonly PathEntry[]
   readonly repair?: boolean
   readonly json?: boolean
 }
@@ -41,6 +44,7 @@ export function checkCommand(): Command {
     .option('--create-parts', 'with --repair: make part directories that are missing')
     .option('--prefer-full', 'with --repair: a full chunk wins over an empty one that is newer')
     .option('--remove-foreign-lock', "with --repair: remove chunkdisk's lock files")
+    .addOption(mapPathOption())
     .option('--json', 'print the findings as JSON')
     .addHelpText('after', EXAMPLES)
     .action(check)
@@ -56,11 +60,12 @@ const REPAIR_OPTIONS = {
 async function check(file: string, options: Options, command: Command): Promise<void> {
   if (options.repair === true) return repair(file, options)
   for (const [name, written] of Object.entries(REPAIR_OPTIONS)) {
-    if (options[name as keyof RepairOptions] === true) {
+    if (options[name as keyof typeof REPAIR_OPTIONS] === true) {
       command.error(`error: ${written} goes with --repair`)
     }
   }
-  const findings = await checkDisk(createNodeIo().files, file)
+  const paths = new PathMap(options.mapPath ?? [])
+  const findings = await checkDisk(createNodeIo().files, file, { paths })
   if (options.json === true) printJson({ file, ok: findings.length === 0, findings })
   else if (findings.length === 0) printLine(`${file}: ok`)
   else for (const each of findings) printLine(`${each.file}: ${each.rule}: ${each.message}`)
@@ -68,7 +73,8 @@ async function check(file: string, options: Options, command: Command): Promise<
 }
 
 async function repair(file: string, options: Options): Promise<void> {
-  const { mends, findings } = await repairDisk(createNodeIo().files, file, options)
+  const paths = new PathMap(options.mapPath ?? [])
+  const { mends, findings } = await repairDisk(createNodeIo().files, file, { ...options, paths })
   const dryRun = options.dryRun === true
   const count = (outcome: Outcome): number =>
     mends.filter((mend) => mend.outcome === outcome).length

@@ -1,7 +1,9 @@
 /** `chunknbd commit`: merges a disk into its parent. */
 import { Command } from 'commander'
 import { commitDisk } from '../chunkstore/commit.ts'
+import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import { createNodeIo } from '../io/node.ts'
+import { mapPathOption } from './arguments.ts'
 import { printJson, printLine } from './output.ts'
 
 const EXAMPLES = `
@@ -18,6 +20,7 @@ Examples:
 
 interface Options {
   readonly breakSiblings?: boolean
+  readonly mapPath?: readonly PathEntry[]
   readonly json?: boolean
 }
 
@@ -26,6 +29,7 @@ export function commitCommand(): Command {
     .description('Merge a disk into its parent.')
     .argument('<FILE>', 'the descriptor of the disk')
     .option('--break-siblings', 'go on although other disks stand on the parent')
+    .addOption(mapPathOption())
     .option('--json', 'print what was done as JSON')
     .addHelpText('after', EXAMPLES)
     .action(commit)
@@ -33,7 +37,10 @@ export function commitCommand(): Command {
 
 async function commit(file: string, options: Options): Promise<void> {
   const { files } = createNodeIo()
-  const result = await commitDisk(files, file, { breakSiblings: options.breakSiblings === true })
+  const result = await commitDisk(files, file, {
+    breakSiblings: options.breakSiblings === true,
+    paths: new PathMap(options.mapPath ?? []),
+  })
   if (options.json === true) return printJson(result)
   const { moved, copied, parent } = result
   printLine(`committed ${file} to ${parent}: ${moved} chunks moved, ${copied} copied`)

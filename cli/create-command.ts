@@ -1,8 +1,9 @@
 /** `chunknbd create`: makes a disk. */
 import { Command } from 'commander'
 import { createDisk } from '../chunkstore/create.ts'
+import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import { createNodeIo } from '../io/node.ts'
-import { blocksArgument, type PartArgument, partArgument } from './arguments.ts'
+import { blocksArgument, mapPathOption, type PartArgument, partArgument } from './arguments.ts'
 import { humanSize, printJson, printLine } from './output.ts'
 
 interface Options {
@@ -10,16 +11,22 @@ interface Options {
   readonly chunkSize?: number
   readonly part?: readonly PartArgument[]
   readonly parent?: string
+  readonly compatible?: boolean
+  readonly mapPath?: readonly PathEntry[]
   readonly json?: boolean
 }
 
 const EXAMPLES = `
 Without --part there is one part, the directory NAME.chunks beside the descriptor.
 
+chunkdisk 1.6 on Windows reads a descriptor made with --compatible and --map-path: the paths in it
+are those that Windows sees. Give the same --map-path when you use the disk here.
+
 Examples:
   chunknbd create disk.chunkdisk --size 10G
   chunknbd create disk.chunkdisk --size 1T --chunk-size 256M --part /ssd/a:1000 --part /hdd/b
-  chunknbd create child.chunkdisk --parent base.chunkdisk`
+  chunknbd create child.chunkdisk --parent base.chunkdisk
+  chunknbd create /mnt/d/new.chunkdisk --size 10G --compatible --map-path 'D:\\=/mnt/d'`
 
 export function createCommand(): Command {
   return new Command('create')
@@ -41,6 +48,8 @@ export function createCommand(): Command {
       partArgument,
     )
     .option('--parent <FILE>', 'descriptor of the disk that shows through where this has no data')
+    .option('--compatible', 'write absolute paths, as chunkdisk needs them (see below)')
+    .addOption(mapPathOption())
     .option('--json', 'print what was made as JSON')
     .addHelpText('after', EXAMPLES)
     .action(create)
@@ -57,6 +66,8 @@ async function create(file: string, options: Options, command: Command): Promise
     chunkSize: options.chunkSize ?? null,
     parts: options.part ?? [],
     parent: options.parent ?? null,
+    compatible: options.compatible === true,
+    paths: new PathMap(options.mapPath ?? []),
   })
   if (options.json === true) {
     const { diskSize, chunkSize, chunkCount } = geometry

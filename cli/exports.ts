@@ -9,6 +9,7 @@ import { IDLE_MS, PAGE_SIZE, PAGES_WITHOUT_RETENTION } from '../cache/limits.ts'
 import { CachedDevice } from '../cache/cached-device.ts'
 import { ChunkDisk } from '../chunkstore/disk.ts'
 import type { CacheMode, Log, TrimMode } from '../chunkstore/options.ts'
+import type { PathMap } from '../chunkstore/path-map.ts'
 import type { Device } from '../device/device.ts'
 import { MemoryDevice } from '../device/memory.ts'
 import { ReadOnlyDevice } from '../device/read-only-device.ts'
@@ -21,6 +22,7 @@ export interface StackOptions {
   readonly readOnly: boolean
   readonly cacheMode: CacheMode
   readonly trim: TrimMode
+  readonly paths: PathMap
   /** Serial number, or null: none. */
   readonly uuid: string | null
   /** Memory for pages of each disk, bytes; 0 keeps none longer than it is worked on. */

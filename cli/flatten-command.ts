@@ -1,7 +1,9 @@
 /** `chunknbd flatten`: makes a disk independent of its parents. */
 import { Command } from 'commander'
 import { flattenDisk } from '../chunkstore/flatten.ts'
+import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import { createNodeIo } from '../io/node.ts'
+import { mapPathOption } from './arguments.ts'
 import { printJson, printLine } from './output.ts'
 
 const EXAMPLES = `
@@ -14,17 +16,24 @@ Examples:
   chunknbd flatten child.chunkdisk
   chunknbd flatten child.chunkdisk --json`
 
+interface Options {
+  readonly mapPath?: readonly PathEntry[]
+  readonly json?: boolean
+}
+
 export function flattenCommand(): Command {
   return new Command('flatten')
     .description('Make a disk independent of its parents.')
     .argument('<FILE>', 'the descriptor of the disk')
+    .addOption(mapPathOption())
     .option('--json', 'print what was done as JSON')
     .addHelpText('after', EXAMPLES)
     .action(flatten)
 }
 
-async function flatten(file: string, options: { readonly json?: boolean }): Promise<void> {
-  const result = await flattenDisk(createNodeIo().files, file)
+async function flatten(file: string, options: Options): Promise<void> {
+  const paths = new PathMap(options.mapPath ?? [])
+  const result = await flattenDisk(createNodeIo().files, file, paths)
   if (options.json === true) return printJson(result)
   printLine(`flattened ${file}: ${result.copied} chunks copied, no parent any more`)
 }

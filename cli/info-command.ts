@@ -1,12 +1,13 @@
 /** `chunknbd info`: what a disk consists of, or what a running server offers. */
 import { Command } from 'commander'
+import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import { type LayerSurvey, type Survey, surveyDisk } from '../chunkstore/survey.ts'
 import type { DirectoryAbilities, Io } from '../io/io.ts'
 import { createIo } from '../io/engine.ts'
 import { NbdClient } from '../nbd/client.ts'
 import type { ExportInfo } from '../nbd/client-replies.ts'
 import { formatUri, type NbdUri } from '../nbd/uri.ts'
-import { fileOrUriArgument } from './arguments.ts'
+import { fileOrUriArgument, mapPathOption } from './arguments.ts'
 import { humanSize, printColumns, printJson, printLine } from './output.ts'
 
 const EXAMPLES = `
@@ -15,19 +16,25 @@ Examples:
   chunknbd info nbd://127.0.0.1:10809/disk --json
   chunknbd info 'nbd+unix:///disk?socket=/run/disk.sock'`
 
+interface Options {
+  readonly mapPath?: readonly PathEntry[]
+  readonly json?: boolean
+}
+
 export function infoCommand(): Command {
   return new Command('info')
     .description('Describe a disk (FILE), or what a server offers (URI).')
     .argument('<FILE|URI>', 'descriptor of a disk, or an NBD URI', fileOrUriArgument)
+    .addOption(mapPathOption())
     .option('--json', 'print it as JSON')
     .addHelpText('after', EXAMPLES)
     .action(info)
 }
 
-async function info(what: string | NbdUri, options: { readonly json?: boolean }): Promise<void> {
+async function info(what: string | NbdUri, options: Options): Promise<void> {
   if (typeof what !== 'string') return uriInfo(what, options.json === true)
   const { io, reason } = createIo()
-  const survey = await surveyDisk(io.files, what)
+  const survey = await surveyDisk(io.files, what, new PathMap(options.mapPath ?? []))
   const features = featuresOf(io, reason, survey)
   if (options.json === true) printJson({ ...survey, features })
   else printSurvey(survey, features)

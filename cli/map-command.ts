@@ -1,7 +1,9 @@
 /** `chunknbd map`: where a disk has data, and which layer it comes from. */
 import { Command } from 'commander'
 import { type MapExtent, mapDisk } from '../chunkstore/map.ts'
+import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import { createNodeIo } from '../io/node.ts'
+import { mapPathOption } from './arguments.ts'
 import { printColumns, printLine } from './output.ts'
 
 const EXAMPLES = `
@@ -12,17 +14,23 @@ Examples:
   chunknbd map disk.chunkdisk
   chunknbd map disk.chunkdisk --json | jq '[.[] | select(.kind == "data").length] | add'`
 
+interface Options {
+  readonly mapPath?: readonly PathEntry[]
+  readonly json?: boolean
+}
+
 export function mapCommand(): Command {
   return new Command('map')
     .description('Print the allocation map of a disk.')
     .argument('<FILE>', 'the descriptor of the disk')
+    .addOption(mapPathOption())
     .option('--json', 'print the map as JSON')
     .addHelpText('after', EXAMPLES)
     .action(map)
 }
 
-async function map(file: string, options: { readonly json?: boolean }): Promise<void> {
-  const extents = mapDisk(createNodeIo().files, file)
+async function map(file: string, options: Options): Promise<void> {
+  const extents = mapDisk(createNodeIo().files, file, new PathMap(options.mapPath ?? []))
   if (options.json === true) return printArray(extents)
   const rows = [['OFFSET', 'LENGTH', 'KIND', 'DEPTH', 'LAYER']]
   for await (const { offset, length, kind, depth, layer } of extents) {

@@ -1,12 +1,19 @@
 /** `chunknbd serve`: offers disks over NBD until it is told to stop. */
 import { Command, Option } from 'commander'
 import { CacheMode, TrimMode } from '../chunkstore/options.ts'
+import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
 import { giveBackLargeBlocks } from '../io/heap.ts'
 import { createIo, Engine, ENGINE_DEFAULT } from '../io/engine.ts'
 import { Server } from '../nbd/server.ts'
 import { formatUri, type NbdUri } from '../nbd/uri.ts'
-import { blocksArgument, listenArgument, pageCacheArgument, uuidArgument } from './arguments.ts'
+import {
+  blocksArgument,
+  listenArgument,
+  mapPathOption,
+  pageCacheArgument,
+  uuidArgument,
+} from './arguments.ts'
 import { Exports, type StackOptions } from './exports.ts'
 import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from './logger.ts'
 import { printLine } from './output.ts'
@@ -18,6 +25,7 @@ interface Options {
   readonly memory?: number
   readonly readOnly?: boolean
   readonly uuid?: string
+  readonly mapPath?: readonly PathEntry[]
   readonly cache: CacheMode
   readonly trim: TrimMode
   readonly pageCache: number
@@ -59,6 +67,7 @@ export function serveCommand(): Command {
     .description('Serve disks over NBD.')
     .argument('[FILE...]', 'descriptors of the disks')
     .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument)
+    .addOption(mapPathOption())
     .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', blocksArgument)
     .option('--read-only', 'refuse writes; other readers may share the disks')
     .option(
@@ -136,6 +145,7 @@ async function openAll(
     cacheMode: options.cache,
     trim: options.trim,
     uuid: options.uuid ?? null,
+    paths: new PathMap(options.mapPath ?? []),
     pageCacheBytes: options.pageCache,
     log,
   }
