@@ -2,14 +2,15 @@
  * From errno to the error value on the wire: the only place where one becomes the other.
  *
  * Devices report numbers of `os.constants.errno`. The literal table is Linux', so that this file
- * runs in a browser. ENOMEM and EOVERFLOW become EIO: the specification wants the first never to
- * be sent, and the second only for reads we always serve.
+ * runs in a browser. ENOMEM is for what needs more memory than there is, EOVERFLOW becomes EIO: the
+ * specification wants it only for reads we always serve.
  */
 import { CommandFlag, NbdError } from './protocol.ts'
 
 /** Linux' numbers of what is told more precisely than EIO. */
 const Errno = {
   EPERM: 1,
+  ENOMEM: 12,
   EACCES: 13,
   EINVAL: 22,
   EFBIG: 27,
@@ -30,6 +31,8 @@ export function wireError(errno: number, commandFlags = 0): number {
     case Errno.EACCES:
     case Errno.EROFS:
       return NbdError.EPERM
+    case Errno.ENOMEM:
+      return NbdError.ENOMEM
     case Errno.ENOSPC:
     case Errno.EDQUOT:
     case Errno.EFBIG:

@@ -16,7 +16,7 @@ import { wireError } from './error.ts'
 import { DATA_SLICE_BYTES, ZERO_SLICE_BYTES, ZERO_SLICE_COST_BYTES } from './limits.ts'
 import type { MutationOrder } from './mutation-order.ts'
 import type { Agreement } from './negotiation.ts'
-import { Command } from './protocol.ts'
+import { Command, NbdError } from './protocol.ts'
 import { ReadReply } from './read-reply.ts'
 import type { ReplyQueue } from './reply-queue.ts'
 import { RequestQueue } from './request-queue.ts'
@@ -133,14 +133,14 @@ export class Executor implements RequestOwner {
   }
 
   #slice(request: NbdRequest): void {
-    this.#aim(request)
+    if (!this.#aim(request)) return this.#sliceDone(request, NbdError.ENOMEM)
     const status = callDevice(this.#device, request)
     if (status !== PENDING) this.#sliceDone(request, status)
     else if (request.isMutation && request.orderIndex < 0) this.#order.add(request)
   }
 
-  /** Describes the next slice to the device. */
-  #aim(request: NbdRequest): void {
+  /** Describes the next slice to the device. @returns false: there is no memory for it */
+  #aim(request: NbdRequest): boolean {
     const left = request.wireLength - request.done
     request.offset = request.wireOffset + request.done
     request.length = left
@@ -148,9 +148,8 @@ export class Executor implements RequestOwner {
     switch (request.command) {
       case Command.READ:
         request.length = Math.min(left, DATA_SLICE_BYTES)
-        this.#readReply.prepare(request, request.length)
         this.spentBytes += request.length
-        break
+        return this.#readReply.prepare(request, request.length)
       case Command.WRITE:
         request.length = Math.min(left, DATA_SLICE_BYTES)
         request.bufferOffset = request.slabOffset + request.done
@@ -171,6 +170,7 @@ export class Executor implements RequestOwner {
         request.list.clear()
         break
     }
+    return true
   }
 
   #sliceDone(request: NbdRequest, status: Status): void {

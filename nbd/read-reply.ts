@@ -52,17 +52,19 @@ export class ReadReply {
     return this.isWhole(request) ? wireLength : Math.min(wireLength, DATA_SLICE_BYTES)
   }
 
-  /** Gives the slice `length` bytes long its place. */
-  prepare(request: NbdRequest, length: number): void {
+  /** Gives the slice `length` bytes long its place. @returns false: there is no memory for it */
+  prepare(request: NbdRequest, length: number): boolean {
     const isWhole = this.isWhole(request)
     if (request.slab === null) this.#reserve(request, isWhole ? request.wireLength : length)
+    if (request.slab === null) return false
     const begin = request.slabOffset + this.#headerBytes
     request.bufferOffset = isWhole ? begin + request.done : begin
-    if (isWhole || request.plain) return
+    if (isWhole || request.plain) return true
     const list = request.list ?? this.#lists.take()
     list.clear()
     request.list = list
     request.extents = list
+    return true
   }
 
   /**
@@ -115,10 +117,10 @@ export class ReadReply {
       request.slab = this.#replies.reserve(this.#headerBytes + dataBytes)
       request.slabOffset = this.#replies.position
     } else {
-      request.slab = this.#slabs.take(dataBytes)
+      request.slab = this.#slabs.tryTake(dataBytes)
       request.slabOffset = SLAB_LEAD_BYTES - this.#headerBytes
     }
-    request.buffer = request.slab.bytes
+    if (request.slab !== null) request.buffer = request.slab.bytes
   }
 
   #commitWhole(request: NbdRequest, slab: Slab): void {

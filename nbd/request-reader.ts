@@ -11,7 +11,7 @@
 import { PAYLOAD_DISCARD_BYTES_MAX, RECEIVE_BYTES } from './limits.ts'
 import type { MemoryUse } from './memory-use.ts'
 import type { Agreement } from './negotiation.ts'
-import { Command, HeaderSize, Magic } from './protocol.ts'
+import { Command, HeaderSize, Magic, NbdError } from './protocol.ts'
 import type { ReceiveBuffer } from './receive-buffer.ts'
 import type { NbdRequest, RequestPool } from './request.ts'
 import type { Resources } from './resources.ts'
@@ -113,9 +113,13 @@ export class RequestReader {
     }
     this.#missing = wireLength
     if (request.refusal === 0 && wireLength > RECEIVE_BYTES) {
-      this.#payload = this.#slabs.take(wireLength)
-      this.#payloadBytes = wireLength
-      this.#memory.bytes += wireLength
+      this.#payload = this.#slabs.tryTake(wireLength)
+      if (this.#payload === null) {
+        request.refusal = NbdError.ENOMEM
+      } else {
+        this.#payloadBytes = wireLength
+        this.#memory.bytes += wireLength
+      }
     }
     return this.#continue(request)
   }

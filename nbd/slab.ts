@@ -44,12 +44,13 @@ export class SlabPool {
   take(bytes: number): Slab {
     const sizeBits = Math.max(SIZE_BITS_MIN, 32 - Math.clz32(bytes - 1))
     const slab = this.#free[sizeBits]?.pop()
-    this.taken++
     if (slab === undefined) {
       const fresh = new Slab(this, sizeBits)
       fresh.references = 1
+      this.taken++
       return fresh
     }
+    this.taken++
     this.#freeBytes -= slab.bytes.length
     const left = this.#free[sizeBits].length
     if (left < this.#fewest[sizeBits]) this.#fewest[sizeBits] = left
@@ -73,6 +74,19 @@ export class SlabPool {
         giveBack(slab.bytes)
       }
       this.#fewest[sizeBits] = list.length
+    }
+  }
+
+  /** As `take`, for a request that can be refused. @returns null: there is no memory for it */
+  tryTake(bytes: number): Slab | null {
+    try {
+      return this.take(bytes)
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      // What is kept for later may be what is missing; the next one finds it free.
+      this.#free.length = this.#fewest.length = 0
+      this.#freeBytes = 0
+      return null
     }
   }
 

@@ -97,7 +97,6 @@ const wrong: readonly Case[] = [
   ['a simple block status', BLOCK_STATUS, 0, [simple(0)]],
   ['a simple reply after chunks', WRITE, 0, [error(0, 5), simple(5)]],
   ['an error that does not exist', WRITE, 0, [simple(2)]],
-  ['ENOMEM', WRITE, 0, [simple(12)]],
   ['ENOTSUP without FAST_ZERO', WRITE_ZEROES, 0, [simple(95)]],
   ['EOVERFLOW for a WRITE', WRITE, 0, [simple(75)]],
   ['an unknown chunk flag', WRITE, 0, [chunk(3, NONE)]],

@@ -67,7 +67,7 @@ const DISC = 2
 const WRITE_ZEROES = 6
 const BLOCK_STATUS = 7
 const COMMANDS_WITH_ERROR_OFFSET = [0, 1, 4, 5, 6, 7]
-const ERRORS = [1, 5, 22, 28, 75, 95, 108]
+const ERRORS = [1, 5, 12, 22, 28, 75, 95, 108]
 
 export class ReplyChecker {
   readonly #agreement: Agreement

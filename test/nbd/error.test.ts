@@ -3,13 +3,14 @@ import test from 'ava'
 import { wireError } from '../../nbd/error.ts'
 
 const { errno } = os.constants
-const [EPERM, EIO, EINVAL, ENOSPC, ENOTSUP, ESHUTDOWN] = [1, 5, 22, 28, 95, 108]
+const [EPERM, EIO, ENOMEM, EINVAL, ENOSPC, ENOTSUP, ESHUTDOWN] = [1, 5, 12, 22, 28, 95, 108]
 const FAST_ZERO = 16
 
 const toldPrecisely: Record<string, number> = {
   EPERM,
   EACCES: EPERM,
   EROFS: EPERM,
+  ENOMEM,
   EINVAL,
   ENOSPC,
   EDQUOT: ENOSPC,

@@ -200,7 +200,7 @@ test('block status with more extents than fit tells the first of them', async (t
 
 test('an error of block status is told', async (t) => {
   const device = new MemoryDevice(SIZE)
-  device.blockStatus = () => constants.errno.ENOMEM
+  device.blockStatus = () => constants.errno.EBADF
   const session = await MemorySession.start(device)
   const client = await session.connect(SIZE)
   client.send({ command: Command.BLOCK_STATUS, offset: 9, length: 10 })
