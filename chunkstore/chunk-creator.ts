@@ -13,15 +13,19 @@ import fs from 'node:fs'
 import { AwaitedOperation, orThrow } from './awaited-operation.ts'
 import { Chunk, ChunkState } from './chunk.ts'
 import { copyChunk } from './copy-chunk.ts'
+import { COPIES_MAX } from './limits.ts'
+import { changeErrno } from './open-files.ts'
 import type { Store } from './store.ts'
 
-const ENOSPC = 28
-const EIO = 5
 const { O_RDWR, O_CREAT, O_EXCL, O_TRUNC } = fs.constants
+const NEW = O_RDWR | O_CREAT | O_EXCL
 
 export class ChunkCreator {
   readonly #store: Store
   #pending = 0
+  #copies = 0
+  /** Copies that wait for one of those to end. */
+  readonly #waiting: (() => void)[] = []
 
   constructor(store: Store) {
     this.#store = store
@@ -59,7 +63,7 @@ export class ChunkCreator {
   /** Makes an absent chunk empty, so that it hides the parent's. As `makeFull`. */
   makeEmpty(chunk: Chunk): void {
     void this.#run(chunk, async () => {
-      const fd = await this.#store.files.open(chunk.path, O_RDWR | O_CREAT | O_EXCL)
+      const fd = await this.#store.openFiles.openFile(chunk, chunk.path, NEW)
       this.#appeared(chunk, ChunkState.EMPTY, fd)
     })
   }
@@ -71,9 +75,9 @@ export class ChunkCreator {
       await this.#store.openFiles.makeRoom()
       await work()
     } catch (error) {
-      errno = errnoOf(error)
-      const fields = { file: chunk.path, error: (error as Error).message }
-      this.#store.options.log.error(fields, 'chunk file cannot be created')
+      errno = changeErrno(error)
+      const fields = { error: (error as Error).message }
+      this.#store.faults.report(chunk.path, errno, 'chunk file cannot be created', fields)
       this.#forget(chunk)
     }
     this.#pending--
@@ -93,16 +97,16 @@ export class ChunkCreator {
   }
 
   async #fillEmpty(chunk: Chunk): Promise<void> {
-    const { files, openFiles } = this.#store
-    if (chunk.fd < 0) openFiles.adopt(chunk, await files.open(chunk.path, O_RDWR))
+    const { openFiles } = this.#store
+    if (chunk.fd < 0) openFiles.adopt(chunk, await openFiles.openFile(chunk, chunk.path, O_RDWR))
     await this.#resize(chunk.fd)
     chunk.state = ChunkState.FULL
     this.#store.flusher.chunkModified(chunk)
   }
 
   async #createFresh(chunk: Chunk): Promise<void> {
-    const { files } = this.#store
-    const fd = await files.open(chunk.path, O_RDWR | O_CREAT | O_EXCL)
+    const { files, openFiles } = this.#store
+    const fd = await openFiles.openFile(chunk, chunk.path, NEW)
     try {
       await this.#resize(fd)
     } catch (error) {
@@ -114,10 +118,23 @@ export class ChunkCreator {
     this.#appeared(chunk, ChunkState.FULL, fd)
   }
 
+  /** Waits while many others copy. */
   async #copyUp(chunk: Chunk, source: Chunk): Promise<void> {
-    const { files } = this.#store
+    if (this.#copies < COPIES_MAX) this.#copies++
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    try {
+      await this.#copyNow(chunk, source)
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#copies--
+      else next()
+    }
+  }
+
+  async #copyNow(chunk: Chunk, source: Chunk): Promise<void> {
+    const { files, openFiles } = this.#store
     const temporary = chunk.part.temporaryPath(chunk.index)
-    const fd = await files.open(temporary, O_RDWR | O_CREAT | O_TRUNC)
+    const fd = await openFiles.openFile(chunk, temporary, O_RDWR | O_CREAT | O_TRUNC)
     try {
       await this.#resize(fd)
       await copyChunk(this.#store, source, fd)
@@ -146,10 +163,4 @@ export class ChunkCreator {
     this.#store.flusher.chunkModified(chunk)
     this.#store.flusher.partModified(chunk.part)
   }
-}
-
-function errnoOf(error: unknown): number {
-  const { errno } = error as NodeJS.ErrnoException
-  if (typeof errno !== 'number' || errno >= 0) return EIO
-  return errno === -ENOSPC || errno === -122 ? ENOSPC : EIO
 }

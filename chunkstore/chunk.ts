@@ -35,6 +35,8 @@ export class Chunk {
   part: Part
   state: ChunkState
   fd = -1
+  /** The file is open for reading only: it could not be opened for writing. */
+  cannotWrite = false
   opening = false
   users = 0
   pins = 0

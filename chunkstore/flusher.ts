@@ -6,7 +6,7 @@
  * A failed sync is final. The kernel may have dropped the pages and will report success the next
  * time, so from then on every write and flush fails until the disk is opened again.
  */
-import type { Chunk } from './chunk.ts'
+import { type Chunk, ChunkState } from './chunk.ts'
 import { AwaitedOperation } from './awaited-operation.ts'
 import { FLUSH_PARALLEL } from './limits.ts'
 import type { Part } from './part.ts'
@@ -103,9 +103,24 @@ export class Flusher {
     operation.fd = chunk.fd
     chunk.pins++
     const result = await operation.run((each) => this.#store.files.sync(each))
+    const isThere = result < 0 || (await this.#isThere(chunk))
     chunk.pins--
-    if (result < 0) this.#fail(chunk.path, -result)
+    if (result < 0) this.#fail(chunk.path, -result, 'sync failed')
+    else if (!isThere) this.#fail(chunk.path, EIO, 'somebody deleted or cut the chunk file')
     else chunk.synced = Math.max(chunk.synced, covered)
+  }
+
+  /** What was synced is lost all the same if the file has no name or is not whole. */
+  async #isThere(chunk: Chunk): Promise<boolean> {
+    const { files, geometry } = this.#store
+    const { modified } = chunk
+    const status = await files.statusOf(chunk.fd).catch(() => null)
+    if (status === null) return true
+    const mustBeWhole = chunk.state === ChunkState.FULL && !chunk.exclusive
+    // A truncation of our own counts as a change.
+    if (mustBeWhole && chunk.modified === modified && status.size !== geometry.chunkSize)
+      return false
+    return status.links > 0
   }
 
   async #syncPart(part: Part): Promise<void> {
@@ -114,14 +129,14 @@ export class Flusher {
     const operation = new AwaitedOperation()
     operation.fd = part.fd
     const result = await operation.run((each) => this.#store.files.syncDirectory(each))
-    if (result < 0) this.#fail(part.directory, -result)
+    if (result < 0) this.#fail(part.directory, -result, 'sync failed')
     else part.synced = Math.max(part.synced, covered)
   }
 
-  #fail(file: string, errno: number): void {
+  #fail(file: string, errno: number, what: string): void {
     this.failure = EIO
-    const what = 'sync failed: the disk refuses writes and flushes until it is opened again'
-    this.#store.options.log.error({ file, errno }, what)
+    const then = 'the disk refuses writes and flushes until it is opened again'
+    this.#store.options.log.error({ file, errno }, `${what}: ${then}`)
   }
 
   /**

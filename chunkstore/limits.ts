@@ -15,6 +15,19 @@ export const CHAIN_DEPTH_MAX = 256
 /** Chunk files kept open per disk; more only while every one of them is in use. */
 export const OPEN_FILES_MAX = 1000
 
+/** Waits for a file to be closed where the system has no descriptor left, and how often. */
+export const DESCRIPTOR_WAIT_MS = 50
+export const DESCRIPTOR_WAITS_MAX = 40
+
+/** Copies of parents' chunks that run at once: each takes two descriptors and a step of memory. */
+export const COPIES_MAX = 16
+
+/** The same fault of the same file is not logged again within this time. */
+export const FAULT_LOG_MS = 10_000
+
+/** Faults that are remembered for that. */
+export const FAULT_LOG_FILES_MAX = 1000
+
 /** An open file that nobody used for one to two of these is closed. */
 export const IDLE_CLOSE_MS = 30_000
 

@@ -4,11 +4,19 @@
  */
 import fs from 'node:fs'
 import { type Chunk, ChunkState } from './chunk.ts'
-import { IDLE_CLOSE_MS } from './limits.ts'
+import { DESCRIPTOR_WAIT_MS, DESCRIPTOR_WAITS_MAX, IDLE_CLOSE_MS } from './limits.ts'
 import { CacheMode } from './options.ts'
-import type { Store } from './store.ts'
+import type { Failure, Store } from './store.ts'
 
+const EPERM = 1
 const EIO = 5
+const EACCES = 13
+const ENOSPC = 28
+const EROFS = 30
+const EDQUOT = 122
+const NOT_ALLOWED = [EPERM, EACCES, EROFS]
+/** Of this process, of the machine. */
+const NO_DESCRIPTOR = new Set(['EMFILE', 'ENFILE'])
 const { O_RDONLY, O_RDWR } = fs.constants
 
 export class OpenFiles {
@@ -35,39 +43,87 @@ export class OpenFiles {
   }
 
   async #openNow(chunk: Chunk): Promise<void> {
-    let errno = 0
+    let failure: Failure
     try {
-      errno = await this.#tryOpen(chunk)
+      // It was open for reading, and somebody wants to write.
+      if (chunk.fd >= 0) await this.#close(chunk)
+      failure = await this.#tryOpen(chunk)
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
-      this.#store.options.log.error({ file: chunk.path, code }, 'chunk file cannot be opened')
-      errno = EIO
+      failure = { read: EIO, change: changeErrno(error) }
+      this.#store.faults.report(chunk.path, failure.change, 'chunk file cannot be opened', { code })
     }
     chunk.opening = false
-    this.#store.wakeAll(chunk, errno, false)
+    this.#store.wakeAll(chunk, failure)
   }
 
-  async #tryOpen(chunk: Chunk): Promise<number> {
+  async #tryOpen(chunk: Chunk): Promise<Failure> {
     await this.makeRoom()
-    const { files, geometry, options } = this.#store
-    const fd = await files.open(chunk.path, chunk.part.writable ? O_RDWR : O_RDONLY)
+    const { files, geometry, faults } = this.#store
+    const { fd, change } = await this.#openForAll(chunk)
     try {
       const { size } = await files.statusOf(fd)
       const expected = chunk.state === ChunkState.EMPTY ? 0 : geometry.chunkSize
       if (size === expected) {
         this.adopt(chunk, fd)
-        return 0
+        chunk.cannotWrite = change !== 0
+        return { read: 0, change }
       }
-      options.log.error({ file: chunk.path, size, expected }, 'chunk file has the wrong size')
+      faults.report(chunk.path, EIO, 'chunk file has the wrong size', { size, expected })
     } finally {
       if (chunk.fd !== fd) await files.close(fd)
     }
-    return EIO
+    return { read: EIO, change: EIO }
+  }
+
+  /** For reading alone where writing is not allowed any more: what is there can still be read. */
+  async #openForAll(chunk: Chunk): Promise<{ readonly fd: number; readonly change: number }> {
+    const { path, part } = chunk
+    if (!part.writable) return { fd: await this.openFile(chunk, path, O_RDONLY), change: 0 }
+    try {
+      return { fd: await this.openFile(chunk, path, O_RDWR), change: 0 }
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      const change = changeErrno(error)
+      if (!NOT_ALLOWED.includes(change)) throw error
+      const fd = await this.openFile(chunk, path, O_RDONLY)
+      this.#store.faults.report(path, change, 'chunk file cannot be opened for writing', { code })
+      return { fd, change }
+    }
+  }
+
+  /**
+   * Opens a file of the chunk in its part. Where the system has no descriptor left, files that
+   * nobody uses are closed, and those that are in use waited for.
+   * @throws Node's error; ESTALE if the part's path leads to another directory now
+   */
+  async openFile(chunk: Chunk, path: string, flags: number): Promise<number> {
+    const { files, faults } = this.#store
+    for (let waits = 0; ; waits++) {
+      try {
+        await chunk.part.checkPlace(files)
+        return await files.open(path, flags)
+      } catch (error) {
+        const { code = '' } = error as NodeJS.ErrnoException
+        if (!NO_DESCRIPTOR.has(code) || waits === DESCRIPTOR_WAITS_MAX) throw error
+        const { directory } = chunk.part
+        faults.report(directory, changeErrno(error), 'too many open files: closing some', { code })
+        await this.#closeOne()
+      }
+    }
+  }
+
+  async #closeOne(): Promise<void> {
+    const victim = this.#findIdle(true)
+    if (victim !== null) return this.#close(victim)
+    if (this.#findIdle(false) !== null) await this.#store.flusher.flushAll()
+    await new Promise((resolve) => setTimeout(resolve, DESCRIPTOR_WAIT_MS))
   }
 
   /** Takes over a descriptor that was opened elsewhere. */
   adopt(chunk: Chunk, fd: number): void {
     chunk.fd = fd
+    chunk.cannotWrite = false
     chunk.referenced = true
     this.#open.push(chunk)
   }
@@ -159,4 +215,11 @@ export class OpenFiles {
 
 function isClosable(chunk: Chunk): boolean {
   return chunk.idle && !chunk.opening && chunk.waiting.length === 0
+}
+
+/** @returns the errno for a request that wanted to change something: EIO, or what says more */
+export function changeErrno(error: unknown): number {
+  const errno = -((error as NodeJS.ErrnoException).errno ?? -EIO)
+  if (errno === ENOSPC || errno === EDQUOT) return ENOSPC
+  return NOT_ALLOWED.includes(errno) ? errno : EIO
 }

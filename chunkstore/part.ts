@@ -79,6 +79,18 @@ export class Part {
     }
   }
 
+  /**
+   * A part that was unmounted, or whose directory was renamed or replaced, must not get chunks
+   * somewhere else.
+   * @throws Error ENOENT or ESTALE that names the directory
+   */
+  async checkPlace(files: Files): Promise<void> {
+    const { identity } = await files.status(this.directory)
+    if (identity === this.identity) return
+    const message = `part directory ${this.directory} is not the one that was opened: put it back`
+    throw Object.assign(new Error(message), { code: 'ESTALE' })
+  }
+
   async close(files: Files): Promise<void> {
     if (this.fd < 0) return
     const fd = this.fd

@@ -86,15 +86,17 @@ function readData(operation: Operation): Status {
   return operation.store.files.read(operation) ? afterRead(operation) : PENDING
 }
 
+function readFailed({ store, chunk, result, position }: Operation): Status {
+  const errno = result < 0 ? -result : EIO
+  const what = result < 0 ? 'cannot be read' : 'is shorter than its chunk'
+  store.faults.report(chunk?.path ?? '', errno, `chunk file ${what}`, { position })
+  return errno
+}
+
 function afterRead(operation: Operation): Status {
   const { store, chunk, result, length } = operation
   if (chunk !== null) store.release(chunk)
-  if (result < 0) return -result
-  if (result < length) {
-    const fields = { file: chunk?.path, position: operation.position }
-    store.options.log.error(fields, 'chunk file is shorter than its chunk')
-    return EIO
-  }
+  if (result < length) return readFailed(operation)
   operation.extents?.append(length, ExtentFlag.DATA)
   return DONE
 }

@@ -5,11 +5,20 @@
 import type { Files } from '../io/io.ts'
 import { type Chunk, ChunkState, type Waiter } from './chunk.ts'
 import { ChunkCreator } from './chunk-creator.ts'
+import { FaultLog } from './fault-log.ts'
 import { Flusher } from './flusher.ts'
 import type { Geometry } from './geometry.ts'
 import type { Layer } from './layer.ts'
 import { OpenFiles } from './open-files.ts'
 import type { DiskOptions } from './options.ts'
+
+/** Errnos for those who wait to read and to change a chunk; 0: they go on. */
+export interface Failure {
+  readonly read: number
+  readonly change: number
+}
+
+const NO_FAILURE: Failure = { read: 0, change: 0 }
 
 export class Store {
   readonly files: Files
@@ -22,6 +31,7 @@ export class Store {
   readonly creator: ChunkCreator
   /** Something was asked since the last sweep for what is idle. */
   touched = false
+  readonly faults: FaultLog
   #woken: { waiter: Waiter; errno: number }[] = []
   #wakeScheduled = false
 
@@ -31,6 +41,7 @@ export class Store {
     this.top = layers[0]
     this.geometry = this.top.descriptor.geometry
     this.options = options
+    this.faults = new FaultLog(options.log)
     this.flusher = new Flusher(this)
     this.openFiles = new OpenFiles(this)
     this.creator = new ChunkCreator(this)
@@ -55,7 +66,7 @@ export class Store {
   }
 
   /**
-   * Takes part in using the chunk's file, opening it if need be.
+   * Takes part in using the chunk's file, opening it if need be; a mutation needs it writable.
    * @returns false: the waiter was parked and will be woken
    */
   use(chunk: Chunk, waiter: Waiter): boolean {
@@ -63,9 +74,10 @@ export class Store {
       chunk.waiting.push(waiter)
       return false
     }
-    if (chunk.fd < 0) {
+    if (chunk.fd < 0 || (chunk.cannotWrite && waiter.mutates)) {
       chunk.waiting.push(waiter)
-      this.openFiles.open(chunk)
+      // Who still reads it lets it go, and wakes us.
+      if (chunk.users === 0) this.openFiles.open(chunk)
       return false
     }
     chunk.users++
@@ -75,7 +87,7 @@ export class Store {
 
   release(chunk: Chunk): void {
     chunk.users--
-    if (chunk.users === 0 && chunk.waiting.length > 0) this.wakeAll(chunk, 0, false)
+    if (chunk.users === 0 && chunk.waiting.length > 0) this.wakeAll(chunk, NO_FAILURE)
   }
 
   /** @returns true: nobody else uses the chunk until `endExclusive`; false: parked */
@@ -91,14 +103,13 @@ export class Store {
   /** @param errno above 0 fails the waiting mutations; readers just go on */
   endExclusive(chunk: Chunk, errno: number): void {
     chunk.exclusive = false
-    this.wakeAll(chunk, errno, true)
+    this.wakeAll(chunk, { read: 0, change: errno })
   }
 
   /** Wakes in order, from a microtask: never inside the call that frees the chunk. */
-  wakeAll(chunk: Chunk, errno: number, onlyMutationsFail: boolean): void {
+  wakeAll(chunk: Chunk, failure: Failure): void {
     for (const waiter of chunk.waiting) {
-      const fails = errno > 0 && (waiter.mutates || !onlyMutationsFail)
-      this.#woken.push({ waiter, errno: fails ? errno : 0 })
+      this.#woken.push({ waiter, errno: waiter.mutates ? failure.change : failure.read })
     }
     chunk.waiting.length = 0
     if (this.#wakeScheduled || this.#woken.length === 0) return

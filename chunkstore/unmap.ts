@@ -21,7 +21,7 @@ import { STEP_BYTES, WIDE_CHUNKS_MIN, ZERO_STEPS_PER_TURN } from './limits.ts'
 import { Kind, RETRY } from './kind.ts'
 import type { Operation } from './operation.ts'
 import { emptiesFiles, makesHoles } from './options.ts'
-import { afterChange, makeFull } from './write.ts'
+import { afterChange, changeFailed, makeFull } from './write.ts'
 
 const EIO = 5
 const ENOSPC = 28
@@ -113,7 +113,7 @@ function makeEmpty(operation: Operation): Status {
 function truncate(operation: Operation, chunk: Chunk): Status {
   const { store } = operation
   if (!store.beginExclusive(chunk, operation)) return PENDING
-  if (chunk.fd < 0) return openFirst(operation, chunk)
+  if (chunk.fd < 0 || chunk.cannotWrite) return openFirst(operation, chunk)
   operation.chunk = chunk
   operation.fd = chunk.fd
   operation.length = 0
@@ -135,7 +135,7 @@ function afterTruncate(operation: Operation): Status {
     store.flusher.chunkModified(chunk)
   }
   store.endExclusive(chunk, 0)
-  return result < 0 ? -result : DONE
+  return result < 0 ? changeFailed(operation, chunk) : DONE
 }
 
 /** Frees part of a chunk. */
@@ -170,7 +170,7 @@ function afterPunch(operation: Operation): Status {
   const empty = result >= 0 && mayEmpty && hasNothing(operation)
   if (result < 0) chunk.forgetUnmapped()
   store.release(chunk)
-  if (result < 0) return -result
+  if (result < 0) return changeFailed(operation, chunk)
   if (!empty) return DONE
   // Ranges trimmed before the disk was opened count as well: the next try truncates.
   chunk.unmapped.add(0, store.geometry.usedSizeOf(operation.index))

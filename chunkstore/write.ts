@@ -2,7 +2,7 @@
  * Writes a piece straight from the caller's buffer into the written layer's chunk file. A chunk
  * that has no data there yet is made first: empty, or a copy of the parent's.
  */
-import { PENDING, type Status } from '../device/device.ts'
+import { DONE, PENDING, type Status } from '../device/device.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
 import type { Operation } from './operation.ts'
 
@@ -47,9 +47,14 @@ function writeData(operation: Operation, chunk: Chunk): Status {
 /** After a write or zeroRange: also a failed one may have changed the file. */
 export function afterChange(operation: Operation): Status {
   const { store, chunk, result } = operation
-  if (chunk !== null) {
-    store.flusher.chunkModified(chunk)
-    store.release(chunk)
-  }
-  return result < 0 ? -result : 0
+  if (chunk === null) return EIO
+  store.flusher.chunkModified(chunk)
+  store.release(chunk)
+  return result < 0 ? changeFailed(operation, chunk) : DONE
+}
+
+/** @returns the errno of the operation's result */
+export function changeFailed({ store, result, position }: Operation, chunk: Chunk): Status {
+  store.faults.report(chunk.path, -result, 'chunk file cannot be changed', { position })
+  return -result
 }

@@ -27,6 +27,8 @@ export interface StackOptions {
   readonly uuid: string | null
   /** Memory for pages of each disk, bytes; 0 keeps none longer than it is worked on. */
   readonly pageCacheBytes: number
+  /** Chunk files of each disk that are kept open. */
+  readonly openFilesMax: number
   readonly log: Log
 }
 

@@ -1,5 +1,6 @@
 /** `chunknbd serve`: offers disks over NBD until it is told to stop. */
 import { Command, Option } from 'commander'
+import { OPEN_FILES_MAX } from '../chunkstore/limits.ts'
 import { CacheMode, TrimMode } from '../chunkstore/options.ts'
 import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
@@ -17,6 +18,7 @@ import {
 import { Exports, type StackOptions } from './exports.ts'
 import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from './logger.ts'
 import { printLine } from './output.ts'
+import { openFilesLimit, openFilesPerDisk } from './open-files-limit.ts'
 import { inheritedSockets, unixSocketPath } from './systemd.ts'
 import { version } from './version.ts'
 
@@ -147,10 +149,21 @@ async function openAll(
     uuid: options.uuid ?? null,
     paths: new PathMap(options.mapPath ?? []),
     pageCacheBytes: options.pageCache,
+    openFilesMax: openFilesMax(files.length, log),
     log,
   }
   for (const file of files) await exports.openDisk(file, stack)
   if (options.memory !== undefined) exports.addMemory(options.memory, stack.readOnly)
+}
+
+function openFilesMax(disks: number, log: Logger): number {
+  const limit = openFilesLimit()
+  const perDisk = openFilesPerDisk(limit, disks)
+  if (perDisk < OPEN_FILES_MAX) {
+    const fields = { limit, openChunkFilesPerDisk: perDisk }
+    log.warn(fields, 'the limit of open files is low: fewer chunk files are kept open (ulimit -n)')
+  }
+  return perDisk
 }
 
 /** @returns the URI of each export at each address */

@@ -46,6 +46,8 @@ export interface FileStatus {
   readonly size: number
   /** Bytes of storage in use. */
   readonly allocated: number
+  /** Names the file has; 0: it was deleted and is still open. */
+  readonly links: number
   readonly isFile: boolean
   readonly isDirectory: boolean
   /** Device and inode number: equal for two paths of the same file. */

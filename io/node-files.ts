@@ -226,6 +226,7 @@ function statusFrom(stats: fs.BigIntStats): FileStatus {
   return {
     size: Number(stats.size),
     allocated: Number(stats.blocks) * 512,
+    links: Number(stats.nlink),
     isFile: stats.isFile(),
     isDirectory: stats.isDirectory(),
     identity: `${stats.dev}:${stats.ino}`,

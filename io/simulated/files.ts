@@ -236,6 +236,7 @@ function statusOf(node: SimulatedNode): FileStatus {
   return {
     size: isFile ? node.cache.size : BLOCK_SIZE,
     allocated: isFile ? node.cache.allocated : BLOCK_SIZE,
+    links: 1,
     isFile,
     isDirectory: !isFile,
     identity: `1:${node.id}`,

@@ -216,7 +216,7 @@ class Trial {
     assert.notEqual(call, '', `${step} fails with ${errno} without a reason`)
     assert.doesNotMatch(call, /^(close|remove)/, 'nothing was lost')
     // Opening a file that is there needs no space: whatever the reason, it is an I/O error.
-    const either = /^(open|statusOf|read) /.test(call)
+    const either = /^(open|status|statusOf|read) /.test(call)
     const injected = this.#isSyncFailure() ? EIO : this.#fault.errno
     const expected = either ? [injected, EIO] : [injected]
     assert(expected.includes(errno), `errno ${errno} for ${call}`)

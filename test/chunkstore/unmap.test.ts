@@ -187,7 +187,12 @@ test('where holes cannot be punched zeros are written, a step at a time', async 
   await client.zero(PAGE, 2 * 2 ** 20)
   t.deepEqual(files.take(), ['write chunk0 4096+1048576', 'write chunk0 1052672+1048576'])
   await client.trim(3 * 2 ** 20, PAGE, FUA)
-  t.deepEqual(files.take(), ['write chunk0 3145728+4096', 'sync chunk0', 'syncDirectory a'])
+  t.deepEqual(files.take(), [
+    'write chunk0 3145728+4096',
+    'sync chunk0',
+    'statusOf chunk0',
+    'syncDirectory a',
+  ])
   const image = filled(4 * 2 ** 20)
   image.fill(0, PAGE, PAGE + 2 * 2 ** 20).fill(0, 3 * 2 ** 20, 3 * 2 ** 20 + PAGE)
   sameBytes(t, await client.read(0, image.length), image)
