@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 import { Exports } from '../../cli/exports.ts'
 import { checkDisk } from '../../chunkstore/check.ts'
-import { CacheMode } from '../../chunkstore/options.ts'
+import { DEFAULT_OPTIONS } from '../../chunkstore/options.ts'
 import { createNodeIo } from '../../io/node.ts'
 import { Server } from '../../nbd/server.ts'
 import { DiskClient } from './disk-client.ts'
@@ -178,10 +178,9 @@ export class InjectedStage implements Stage {
   async #start(t: ExecutionContext): Promise<void> {
     const socket = join(tempDirectory(t), 'socket')
     await this.#exports.openDisk(this.files, this.#file, {
-      readOnly: false,
-      cacheMode: CacheMode.WRITEBACK,
+      ...DEFAULT_OPTIONS,
+      uuid: null,
       pageCacheBytes: 1 << 20,
-      openFilesMax: 1000,
       log: this.#log,
     })
     await this.#server.listen({ kind: 'unix', path: socket })
