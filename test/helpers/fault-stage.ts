@@ -151,7 +151,7 @@ export class InjectedStage implements Stage {
   readonly files = new TestFiles(createNodeIo().files)
   readonly #file: string
   readonly #server: Server
-  readonly #exports = new Exports()
+  readonly #exports = new Exports({ ...createNodeIo(), files: this.files })
   readonly #lines: string[] = []
   readonly #log: { readonly info: Note; readonly warn: Note; readonly error: Note }
   #uri = ''
@@ -177,7 +177,7 @@ export class InjectedStage implements Stage {
 
   async #start(t: ExecutionContext): Promise<void> {
     const socket = join(tempDirectory(t), 'socket')
-    await this.#exports.openDisk(this.files, this.#file, {
+    await this.#exports.openDisk(this.#file, {
       ...DEFAULT_OPTIONS,
       uuid: null,
       pageCacheBytes: 1 << 20,
