@@ -115,6 +115,11 @@ export class ChunkDisk implements Device {
     return DONE
   }
 
+  /** A sync failed: every change and flush is refused until the disk is opened again. */
+  get hasFailed(): boolean {
+    return this.#store.flusher.failure !== 0
+  }
+
   submit(): void {
     this.#store.files.submit()
   }

@@ -32,6 +32,9 @@ export interface StackOptions {
   readonly log: Log
 }
 
+/** What `info URI` says of a disk that answers every write with an error. */
+const FAILED = 'a sync failed, changes are refused until it is served anew; see the log'
+
 /** The exports in the order they were given; the first is also the default one. */
 export class Exports implements ExportTable {
   readonly #exports: Export[] = []
@@ -62,9 +65,14 @@ export class Exports implements ExportTable {
     this.#refuseTaken(name, file)
     const disk = await ChunkDisk.open(this.#io.files, path.resolve(file), options)
     const serial = options.uuid === null ? '' : `, UUID ${options.uuid}`
-    const description = `chunk disk of ${humanSize(disk.size)}${serial}`
-    const device = this.#cached(disk, options.pageCacheBytes)
-    this.#exports.push({ name, description, device })
+    const text = `chunk disk of ${humanSize(disk.size)}${serial}`
+    this.#exports.push({
+      name,
+      device: this.#cached(disk, options.pageCacheBytes),
+      get description() {
+        return disk.hasFailed ? `${text}; FAILED: ${FAILED}` : text
+      },
+    })
   }
 
   #cached(disk: Device, bytes: number): Device {

@@ -29,6 +29,7 @@ export interface Stage {
   readonly part: string
   /** The same as the server sees and logs it. */
   readonly partName: string
+  readonly uri: string
   connect(): Promise<DiskClient>
   log(): string
   /** Takes all space but so many bytes. */
@@ -101,8 +102,12 @@ export class RealStage implements Stage {
     this.partName = join(mounted.directory, 'part')
   }
 
+  get uri(): string {
+    return this.server.uri
+  }
+
   connect(): Promise<DiskClient> {
-    return DiskClient.connect(this.server.uri)
+    return DiskClient.connect(this.uri)
   }
 
   log(): string {
@@ -154,7 +159,7 @@ export class InjectedStage implements Stage {
   readonly #exports = new Exports({ ...createNodeIo(), files: this.files })
   readonly #lines: string[] = []
   readonly #log: { readonly info: Note; readonly warn: Note; readonly error: Note }
-  #uri = ''
+  uri = ''
 
   static async start(t: ExecutionContext, { parent }: StageOptions = {}): Promise<InjectedStage> {
     const stage = new InjectedStage(tempDirectory(t), parent)
@@ -184,12 +189,12 @@ export class InjectedStage implements Stage {
       log: this.#log,
     })
     await this.#server.listen({ kind: 'unix', path: socket })
-    this.#uri = `nbd+unix:///?socket=${socket}`
+    this.uri = `nbd+unix:///?socket=${socket}`
     t.teardown(() => this.#server.stop())
   }
 
   connect(): Promise<DiskClient> {
-    return DiskClient.connect(this.#uri)
+    return DiskClient.connect(this.uri)
   }
 
   log(): string {
