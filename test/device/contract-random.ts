@@ -31,7 +31,8 @@ class RandomClient {
   start(isFree: (offset: number, length: number) => boolean): void {
     const { size, alignment: unit } = this.#device
     const method = this.#random.pick(METHODS)
-    const length = this.#random.logarithmic(1, Math.min(200_000, size) / unit) * unit
+    const unitsMax = Math.floor(Math.min(200_000, size) / unit)
+    const length = this.#random.logarithmic(1, unitsMax) * unit
     const offset = this.#random.between(0, (size - length) / unit) * unit
     if (!isFree(offset, length)) return
     this.#expected = method === 'read' ? this.image.slice(offset, offset + length) : null
