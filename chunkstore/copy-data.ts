@@ -2,6 +2,7 @@
 import { type Files, Seek, type SeekKind } from '../io/io.ts'
 import { AwaitedOperation, orThrow } from './awaited-operation.ts'
 import { STEP_BYTES } from './limits.ts'
+import { pageEnd, pageStart } from './page.ts'
 
 const ENXIO = 6
 const EOPNOTSUPP = 95
@@ -20,12 +21,12 @@ export async function copyData(
   size: number,
 ): Promise<void> {
   const operation = new AwaitedOperation()
-  operation.buffer = Buffer.allocUnsafeSlow(Math.min(STEP_BYTES, size))
+  operation.buffer = files.memory(Math.min(STEP_BYTES, size))
   for (let at = 0; at < size;) {
     operation.fd = source
-    const start = await search(files, operation, at, Seek.DATA, size)
-    const end = await search(files, operation, start, Seek.HOLE, size)
-    const isWhole = await copyRange(files, operation, target, start, end)
+    const data = await search(files, operation, at, Seek.DATA, size)
+    const end = pageEnd(await search(files, operation, data, Seek.HOLE, size))
+    const isWhole = await copyRange(files, operation, target, pageStart(data), end)
     if (!isWhole) throw damaged(sourcePath)
     at = end
   }

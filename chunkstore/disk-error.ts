@@ -16,6 +16,8 @@ export type DiskErrorCode =
   | 'ECHAIN'
   /** A part directory is missing, doubled, too full, or holds what it must not. */
   | 'EPART'
+  /** A file system takes no O_DIRECT, which the cache mode needs. */
+  | 'EDIRECT'
   /** Somebody else uses the disk. */
   | 'EINUSE'
   /** The last flush failed: writes may be lost. */

@@ -15,11 +15,12 @@ import {
 import type { ExtentList } from '../device/extents.ts'
 import type { Files } from '../io/io.ts'
 import { ChainMode, closeChain, openChain, scanChain } from './chain.ts'
+import { requireDirect } from './direct.ts'
 import { DiskError } from './disk-error.ts'
 import { Kind } from './kind.ts'
 import { PAGE_SIZE } from './limits.ts'
 import { Operation } from './operation.ts'
-import { DEFAULT_OPTIONS, type DiskOptions, makesHoles, TrimMode } from './options.ts'
+import { CACHE_TRAITS, DEFAULT_OPTIONS, type DiskOptions, makesHoles, TrimMode } from './options.ts'
 import { Store } from './store.ts'
 
 const EPERM = 1
@@ -52,6 +53,7 @@ export class ChunkDisk implements Device {
     try {
       await scanChain(files, layers, all.readOnly ? 0 : 1)
       if (!all.readOnly) await layers[0].prepareWriting(files)
+      if (CACHE_TRAITS[all.cacheMode].direct) await requireDirect(files, layers)
     } catch (error) {
       await closeChain(files, layers)
       throw error

@@ -10,7 +10,6 @@ import { type Chunk, ChunkState } from './chunk.ts'
 import { AwaitedOperation } from './awaited-operation.ts'
 import { FLUSH_PARALLEL } from './limits.ts'
 import type { Part } from './part.ts'
-import { CacheMode } from './options.ts'
 import type { Store } from './store.ts'
 
 const EIO = 5
@@ -60,7 +59,7 @@ export class Flusher {
   /** @returns true: nothing to do; false: `waiter.flushed` will be called */
   flush(waiter: FlushWaiter): boolean {
     const clean = this.#dirtyChunks.size === 0 && this.#dirtyParts.size === 0
-    if (this.#store.options.cacheMode === CacheMode.UNSAFE) return true
+    if (!this.#store.cache.syncs) return true
     if (clean && !this.#running) return true
     this.#waiters.push(waiter)
     if (!this.#running) void this.#runRounds()
@@ -144,7 +143,7 @@ export class Flusher {
    * @returns true: they are; false: `waiter.flushed` will be called
    */
   syncRange(first: number, last: number, waiter: FlushWaiter): boolean {
-    if (this.#store.options.cacheMode === CacheMode.UNSAFE) return true
+    if (!this.#store.cache.syncs) return true
     const chunks: Chunk[] = []
     const parts = new Set<Part>()
     for (const chunk of this.#chunksBetween(first, last)) {

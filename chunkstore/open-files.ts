@@ -5,7 +5,6 @@
 import fs from 'node:fs'
 import { type Chunk, ChunkState } from './chunk.ts'
 import { DESCRIPTOR_WAIT_MS, DESCRIPTOR_WAITS_MAX, IDLE_CLOSE_MS } from './limits.ts'
-import { CacheMode } from './options.ts'
 import type { Failure, Store } from './store.ts'
 
 const EPERM = 1
@@ -98,11 +97,11 @@ export class OpenFiles {
    * @throws Node's error; ESTALE if the part's path leads to another directory now
    */
   async openFile(chunk: Chunk, path: string, flags: number): Promise<number> {
-    const { files, faults } = this.#store
+    const { files, faults, openFlags } = this.#store
     for (let waits = 0; ; waits++) {
       try {
         await chunk.part.checkPlace(files)
-        return await files.open(path, flags)
+        return await files.open(path, flags | openFlags)
       } catch (error) {
         const { code = '' } = error as NodeJS.ErrnoException
         if (!NO_DESCRIPTOR.has(code) || waits === DESCRIPTOR_WAITS_MAX) throw error
@@ -163,8 +162,7 @@ export class OpenFiles {
   }
 
   #mustSync(chunk: Chunk): boolean {
-    const { cacheMode } = this.#store.options
-    return cacheMode !== CacheMode.UNSAFE && chunk.modified > chunk.synced
+    return this.#store.cache.syncs && chunk.modified > chunk.synced
   }
 
   async #close(chunk: Chunk): Promise<void> {
@@ -174,7 +172,7 @@ export class OpenFiles {
     const fd = chunk.fd
     chunk.fd = -1
     // What was not synced by now never will be, and must not be looked for.
-    if (this.#store.options.cacheMode === CacheMode.UNSAFE) chunk.synced = chunk.modified
+    if (!this.#store.cache.syncs) chunk.synced = chunk.modified
     try {
       await this.#store.files.close(fd)
     } catch (error) {

@@ -17,7 +17,6 @@ import type { FlushWaiter } from './flusher.ts'
 import { readPiece } from './read.ts'
 import { statusPiece } from './block-status.ts'
 import { Kind, RETRY } from './kind.ts'
-import { CacheMode } from './options.ts'
 import type { Store } from './store.ts'
 import { unmapPiece } from './unmap.ts'
 import { writePiece } from './write.ts'
@@ -101,12 +100,11 @@ export class Operation extends FileOperation implements Waiter, FlushWaiter {
     return this.#sync()
   }
 
-  /** A mutation with FUA, or in writethrough mode, ends when it is durable. */
+  /** A mutation with FUA, or in a mode that syncs every change, ends when it is durable. */
   #sync(): Status {
     const { request, store } = this
     if (request === null || this.#syncing || !this.mutates) return DONE
-    const through = store.options.cacheMode === CacheMode.WRITETHROUGH
-    if (!through && (request.flags & RequestFlag.FUA) === 0) return DONE
+    if (!store.cache.through && (request.flags & RequestFlag.FUA) === 0) return DONE
     this.#syncing = true
     const first = store.geometry.chunkOf(request.offset)
     const last = store.geometry.chunkOf(this.end - 1)

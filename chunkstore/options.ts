@@ -15,10 +15,32 @@ export const CacheMode = {
   WRITEBACK: 'writeback',
   /** When it was answered itself. */
   WRITETHROUGH: 'writethrough',
+  /** As `writeback`, past the kernel's page cache (O_DIRECT). */
+  NONE: 'none',
+  /** As `writethrough`, past the kernel's page cache (O_DIRECT). */
+  DIRECTSYNC: 'directsync',
   /** Never promised: flushes are answered at once. */
   UNSAFE: 'unsafe',
 } as const
 export type CacheMode = (typeof CacheMode)[keyof typeof CacheMode]
+
+/** What a mode means for the parts of the store. */
+export interface CacheTraits {
+  /** Chunk files are opened with O_DIRECT. */
+  readonly direct: boolean
+  /** Every change is synced before its answer. */
+  readonly through: boolean
+  /** Flushes and FUA sync. */
+  readonly syncs: boolean
+}
+
+export const CACHE_TRAITS: Readonly<Record<CacheMode, CacheTraits>> = {
+  writeback: { direct: false, through: false, syncs: true },
+  writethrough: { direct: false, through: true, syncs: true },
+  none: { direct: true, through: false, syncs: true },
+  directsync: { direct: true, through: true, syncs: true },
+  unsafe: { direct: false, through: false, syncs: false },
+}
 
 /** What a trim does. In brackets: chunkdisk's options for it. */
 export const TrimMode = {

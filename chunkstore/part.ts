@@ -32,6 +32,14 @@ export interface PartContents {
   readonly foreignLock: boolean
 }
 
+const NO_ABILITIES: DirectoryAbilities = {
+  punchHole: false,
+  zeroRange: false,
+  allocate: false,
+  direct: false,
+  directRefusal: 'it was not tried',
+}
+
 export class Part {
   readonly directory: string
   readonly chunksMax: number
@@ -41,7 +49,7 @@ export class Part {
   identity = ''
   /** Of the layer that is written. */
   writable = false
-  abilities: DirectoryAbilities = { punchHole: false, zeroRange: false, allocate: false }
+  abilities: DirectoryAbilities = NO_ABILITIES
   /** Names changed / were synced, counted as in `Chunk`. */
   modified = 0
   synced = 0

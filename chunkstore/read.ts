@@ -7,8 +7,9 @@ import { ExtentFlag } from '../device/extents.ts'
 import { Seek } from '../io/io.ts'
 import { ChunkState } from './chunk.ts'
 import { endsBefore } from './file-end.ts'
-import { HOLE_SEARCH_BYTES_MIN } from './limits.ts'
+import { HOLE_SEARCH_BYTES_MIN, PAGE_SIZE } from './limits.ts'
 import type { Operation } from './operation.ts'
+import { pageEnd, pageStart } from './page.ts'
 
 const EIO = 5
 /** No data behind this position. */
@@ -45,13 +46,15 @@ function inHole(operation: Operation): boolean {
   files.seek(operation, Seek.HOLE)
   // An error: this file system cannot tell, everything is data.
   if (operation.result !== start) {
-    if (operation.result > start) cut(operation, operation.result)
+    if (operation.result > start) cut(operation, pageEnd(operation.result))
     return false
   }
   files.seek(operation, Seek.DATA)
   if (operation.result === -ENXIO) return !endsBefore(operation, start + operation.pieceLength)
-  if (operation.result > start) cut(operation, operation.result)
-  return operation.result > start
+  if (operation.result <= start) return false
+  const data = pageStart(operation.result)
+  cut(operation, Math.max(data, start + PAGE_SIZE))
+  return data > start
 }
 
 function cut(operation: Operation, end: number): void {

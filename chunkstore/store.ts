@@ -2,6 +2,7 @@
  * What the operations of one disk share: its layers, its open files, its flusher, and the rules
  * for waiting on a chunk. Knows nothing of requests.
  */
+import fs from 'node:fs'
 import type { Files } from '../io/io.ts'
 import { type Chunk, ChunkState, type Waiter } from './chunk.ts'
 import { ChunkCreator } from './chunk-creator.ts'
@@ -9,8 +10,9 @@ import { FaultLog } from './fault-log.ts'
 import { Flusher } from './flusher.ts'
 import type { Geometry } from './geometry.ts'
 import type { Layer } from './layer.ts'
+import { STEP_BYTES } from './limits.ts'
 import { OpenFiles } from './open-files.ts'
-import type { DiskOptions } from './options.ts'
+import { CACHE_TRAITS, type CacheTraits, type DiskOptions } from './options.ts'
 
 /** Errnos for those who wait to read and to change a chunk; 0: they go on. */
 export interface Failure {
@@ -26,6 +28,9 @@ export class Store {
   readonly top: Layer
   readonly geometry: Geometry
   readonly options: DiskOptions
+  readonly cache: CacheTraits
+  /** Flags every chunk file is opened with, besides those of its use. */
+  readonly openFlags: number
   readonly openFiles: OpenFiles
   readonly flusher: Flusher
   readonly creator: ChunkCreator
@@ -34,6 +39,7 @@ export class Store {
   readonly faults: FaultLog
   #woken: { waiter: Waiter; errno: number }[] = []
   #wakeScheduled = false
+  #zeros: Uint8Array | null = null
 
   constructor(files: Files, layers: readonly Layer[], options: DiskOptions) {
     this.files = files
@@ -42,9 +48,17 @@ export class Store {
     this.geometry = this.top.descriptor.geometry
     this.options = options
     this.faults = new FaultLog(options.log)
+    this.cache = CACHE_TRAITS[options.cacheMode]
+    this.openFlags = this.cache.direct ? fs.constants.O_DIRECT : 0
     this.flusher = new Flusher(this)
     this.openFiles = new OpenFiles(this)
     this.creator = new ChunkCreator(this)
+  }
+
+  /** What zeros are written from, `STEP_BYTES` of them; made at the first use, never written to. */
+  get zeros(): Uint8Array {
+    this.#zeros ??= this.files.memory(STEP_BYTES).fill(0)
+    return this.#zeros
   }
 
   /** @returns the chunk that decides what is read, or null: nobody has it, it reads as zeros */

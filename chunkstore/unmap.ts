@@ -28,9 +28,6 @@ const ENOSPC = 28
 const ENXIO = 6
 const EOPNOTSUPP = 95
 
-/** What zeros are written from; never written to. */
-const ZEROS = new Uint8Array(STEP_BYTES)
-
 export function unmapPiece(operation: Operation): Status {
   const { store } = operation
   const mustAllocate = operation.kind === Kind.ZERO && hasFlag(operation, RequestFlag.NO_HOLE)
@@ -201,7 +198,7 @@ function writeZeros(operation: Operation): Status {
   operation.budget++
   operation.pieceLength = Math.min(operation.pieceLength, STEP_BYTES)
   operation.length = operation.pieceLength
-  operation.buffer = ZEROS
+  operation.buffer = store.zeros
   operation.bufferOffset = 0
   operation.step = afterZeros
   return store.files.write(operation) ? afterZeros(operation) : PENDING

@@ -14,7 +14,6 @@ import type { Device } from '../device/device.ts'
 import { MemoryDevice } from '../device/memory.ts'
 import { ReadOnlyDevice } from '../device/read-only-device.ts'
 import type { Io } from '../io/io.ts'
-import { alignedMemory } from '../io/memory.ts'
 import type { Export, ExportTable } from '../nbd/export.ts'
 import { humanSize } from './output.ts'
 
@@ -78,7 +77,7 @@ export class Exports implements ExportTable {
   #cached(disk: Device, bytes: number): Device {
     const pages = Math.max(Math.floor(bytes / PAGE_SIZE), PAGES_WITHOUT_RETENTION)
     const giveBack = this.#io.giveBack ?? (() => {})
-    const arena = alignedMemory(pages * PAGE_SIZE)
+    const arena = this.#io.files.memory(pages * PAGE_SIZE)
     const cache = new CachedDevice(disk, { arena, retain: bytes > 0, giveBack })
     this.#caches.push(cache)
     return cache

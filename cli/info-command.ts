@@ -48,6 +48,10 @@ interface Features {
   /** Null: it cannot be tried, the part directories cannot be written. */
   readonly holePunching: boolean | null
   readonly zeroRange: boolean | null
+  /** O_DIRECT, for the cache modes none and directsync. */
+  readonly direct: boolean | null
+  /** Why not, if `direct` is false. */
+  readonly directRefusal: string
   readonly sparseMaps: boolean
   readonly pageCache: string
   /** Why the system calls are missing, if they are. */
@@ -65,6 +69,8 @@ function featuresOf(io: Io, engineReason: string, survey: Survey): Features {
     engineReason,
     holePunching: all('punchHole'),
     zeroRange: all('zeroRange'),
+    direct: all('direct'),
+    directRefusal: parts.map((part) => part.abilities?.directRefusal).find(Boolean) ?? '',
     sparseMaps: io.features.systemCalls,
     pageCache: '64M',
     reason: io.features.reason,
@@ -82,6 +88,7 @@ function printSurvey(survey: Survey, features: Features): void {
     ['allocated', `${humanSize(top.allocatedBytes)} (${top.allocatedBytes} bytes)`],
     ['engine', `${features.engine} (${features.engineReason})`],
     ['holes', punchText(features)],
+    ['O_DIRECT', directText(features)],
     ['page cache', features.pageCache],
   ])
   for (const [depth, layer] of layers.entries()) {
@@ -107,6 +114,11 @@ function punchText(features: Features): string {
   if (features.holePunching) return 'punched inside chunk files'
   const why = features.reason === '' ? 'the file system refuses' : features.reason
   return `only whole chunks are freed (${why})`
+}
+
+function directText({ direct, directRefusal }: Features): string {
+  if (direct === null) return 'unknown (a part directory cannot be written)'
+  return direct ? 'can be used (serve --cache none)' : directRefusal
 }
 
 async function uriInfo(uri: NbdUri, json: boolean): Promise<void> {

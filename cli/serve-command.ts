@@ -1,11 +1,11 @@
 /** `chunknbd serve`: offers disks over NBD until it is told to stop. */
 import { Command, Option } from 'commander'
 import { OPEN_FILES_MAX } from '../chunkstore/limits.ts'
-import { CacheMode, TrimMode } from '../chunkstore/options.ts'
+import { CACHE_TRAITS, CacheMode, TrimMode } from '../chunkstore/options.ts'
 import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
 import { giveBackLargeBlocks } from '../io/heap.ts'
-import { createIo, Engine, ENGINE_DEFAULT } from '../io/engine.ts'
+import { type ChosenIo, createIo, Engine, ENGINE_DEFAULT } from '../io/engine.ts'
 import { Server } from '../nbd/server.ts'
 import { formatUri, type NbdUri } from '../nbd/uri.ts'
 import {
@@ -31,7 +31,7 @@ interface Options {
   readonly cache: CacheMode
   readonly trim: TrimMode
   readonly pageCache: number
-  readonly engine: Engine
+  readonly engine?: Engine
   readonly logLevel: LogLevel
 }
 
@@ -50,6 +50,8 @@ SIGTERM and SIGINT finish what was accepted, flush and exit; a second signal exi
 Cache modes (what survives a power loss):
   writeback      what a flush or FUA answered after it (the default, as on a real disk)
   writethrough   every answered write
+  none           as writeback, but past the kernel's page cache (O_DIRECT)
+  directsync     as writethrough, but past the kernel's page cache (O_DIRECT)
   unsafe         nothing is promised; flushes are answered at once
 
 Trims (clients may send them in every mode; zeros that clients write are always zeros):
@@ -95,10 +97,9 @@ export function serveCommand(): Command {
     .addOption(
       new Option(
         '--engine <E>',
-        'how bytes move: what works everywhere, io_uring, or auto (io_uring if it can be had)',
-      )
-        .choices(Object.values(Engine))
-        .default(ENGINE_DEFAULT),
+        'how bytes move: what works everywhere, io_uring, or auto (io_uring if it can be had); ' +
+          `default: ${ENGINE_DEFAULT}, and auto with the modes none and directsync`,
+      ).choices(Object.values(Engine)),
     )
     .addOption(new Option('--log-level <L>', 'least level').choices(LOG_LEVELS).default('info'))
     .addHelpText('after', EXAMPLES)
@@ -114,10 +115,7 @@ async function serve(files: readonly string[], options: Options, command: Comman
   }
   giveBackLargeBlocks()
   const log = await createLogger(options.logLevel)
-  const { io, reason } = createIo(options.engine)
-  if (options.engine === Engine.AUTO && io.name !== Engine.URING) {
-    log.warn({ reason }, 'engine node: io_uring cannot be used')
-  }
+  const { io, reason } = chooseEngine(options, log)
   const stop = stopSignal(log)
   const exports = new Exports(io)
   try {
@@ -134,6 +132,23 @@ async function serve(files: readonly string[], options: Options, command: Comman
     await exports.close()
   }
   log.info('stopped: everything is flushed')
+}
+
+/** Past the kernel's page cache everything waits for the disk: there io_uring is plainly better. */
+function chooseEngine(options: Options, log: Logger): ChosenIo {
+  const isDirect = CACHE_TRAITS[options.cache].direct
+  const engine = options.engine ?? (isDirect ? Engine.AUTO : ENGINE_DEFAULT)
+  const chosen = createIo(engine)
+  const { io, reason } = chosen
+  if (engine === Engine.AUTO && io.name !== Engine.URING) {
+    log.warn({ reason }, 'engine node: io_uring cannot be used')
+  }
+  if (isDirect && io.name === Engine.NODE) {
+    const threads = process.env.UV_THREADPOOL_SIZE ?? 'the default, 4'
+    const hint = 'so many reads and writes run at once; set UV_THREADPOOL_SIZE for more'
+    log.warn({ threads }, `engine node with O_DIRECT: ${hint}`)
+  }
+  return chosen
 }
 
 async function openAll(

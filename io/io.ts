@@ -63,9 +63,18 @@ export interface DirectoryAbilities {
   readonly punchHole: boolean
   readonly zeroRange: boolean
   readonly allocate: boolean
+  /** Files can be opened, read and written with O_DIRECT, in blocks of 4096 bytes. */
+  readonly direct: boolean
+  /** Why not, in words; '' if `direct`. */
+  readonly directRefusal: string
 }
 
-/** Files: the data path first, then the control path. */
+/**
+ * Files: the data path first, then the control path.
+ *
+ * On a descriptor opened with O_DIRECT, positions and lengths of reads and writes are multiples of
+ * 4096. The memory may lie anywhere; that of `memory` is used without a copy.
+ */
 export interface Files {
   read(operation: FileOperation): boolean
   write(operation: FileOperation): boolean
@@ -86,6 +95,9 @@ export interface Files {
   allocated(operation: FileOperation): boolean
   /** Ends a batch: starts what an engine held back. */
   submit(): void
+
+  /** @returns `bytes` uninitialised bytes, where O_DIRECT wants them */
+  memory(bytes: number): Uint8Array
 
   /** @param flags `fs.constants.O_*` */
   open(path: string, flags: number, mode?: number): Promise<number>

@@ -1,38 +1,42 @@
 /**
  * Files on Node's `fs` (a thread pool), with the missing system calls where they load.
  * A read is served at once when the kernel has the pages, else by a thread. A write goes to the
- * kernel's memory at once; while the kernel makes writers wait, writes go to threads.
+ * kernel's memory at once; while the kernel makes writers wait, writes go to threads. With
+ * O_DIRECT both wait for the disk, so they always go to threads.
  */
 import fs from 'node:fs'
 import type { DirectoryAbilities, FileOperation, Files, FileStatus } from './io.ts'
 import { LockKind, Seek, type SeekKind } from './io.ts'
 import { createText, replaceText } from './create-text.ts'
+import { DirectFiles, type StartTransfer } from './direct-files.ts'
+import { findAbilities } from './directory-abilities.ts'
 import { lockFile, lockHolder } from './lock.ts'
+import { alignedMemory } from './memory.ts'
 import { Slowness } from './slowness.ts'
 import { Fallocate, type SystemCalls } from './syscalls.ts'
 import { ThreadSlot, ThreadQueue, errnoOf } from './node-threads.ts'
 
 const EINTR = 4
 const EIO = 5
-const EINVAL = 22
-const ENOSPC = 28
 const EOPNOTSUPP = 95
-/** The flag of its own, and the one it needs, whose value differs among processors. */
-const O_TMPFILE = 0o20000000 | fs.constants.O_DIRECTORY
-const PAGE = 4096
 
 export class NodeFiles implements Files {
   readonly #calls: SystemCalls | null
   readonly #threads: ThreadQueue
   readonly #slowness = new Slowness()
 
+  readonly #direct: DirectFiles | null
+
   constructor(calls: SystemCalls | null) {
     this.#calls = calls
     this.#threads = new ThreadQueue(calls)
+    const start: StartTransfer = (operation, isWrite) => this.startTransfer(operation, isWrite)
+    this.#direct = calls === null ? null : new DirectFiles(calls, start)
   }
 
   read(operation: FileOperation): boolean {
     operation.result = 0
+    if (this.isDirect(operation.fd)) return this.startDirect(operation, false)
     if (this.#calls !== null) {
       const { fd, buffer, bufferOffset, length, position } = operation
       const count = this.#calls.readNowait(fd, buffer, bufferOffset, length, position)
@@ -49,6 +53,7 @@ export class NodeFiles implements Files {
 
   write(operation: FileOperation): boolean {
     operation.result = 0
+    if (this.isDirect(operation.fd)) return this.startDirect(operation, true)
     const start = performance.now()
     if (this.#calls === null || this.#slowness.mustAvoid(start)) {
       ThreadSlot.of(operation, this.#threads).write()
@@ -130,13 +135,25 @@ export class NodeFiles implements Files {
 
   submit(): void {}
 
+  memory(bytes: number): Uint8Array {
+    return this.#calls === null ? alignedMemory(bytes) : this.#calls.memory(bytes)
+  }
+
   open(path: string, flags: number, mode = 0o600): Promise<number> {
+    const isDirect = (flags & fs.constants.O_DIRECT) !== 0
+    const direct = this.#direct
+    if (isDirect && direct === null) return Promise.reject(directNeedsCalls(path))
     return new Promise((resolve, reject) => {
-      fs.open(path, flags, mode, (error, fd) => (error ? reject(error) : resolve(fd)))
+      fs.open(path, flags, mode, (error, fd) => {
+        if (error) return reject(error)
+        if (isDirect) direct?.opened(fd)
+        resolve(fd)
+      })
     })
   }
 
   close(fd: number): Promise<void> {
+    this.#direct?.closed(fd)
     return new Promise((resolve, reject) => {
       fs.close(fd, (error) => (error ? reject(error) : resolve()))
     })
@@ -190,35 +207,26 @@ export class NodeFiles implements Files {
     return lockHolder(fd)
   }
 
-  async abilities(directory: string): Promise<DirectoryAbilities> {
-    const calls = this.#calls
-    if (calls === null) return { punchHole: false, zeroRange: false, allocate: false }
-    const fd = await this.#openNameless(directory)
-    try {
-      fs.ftruncateSync(fd, 2 * PAGE)
-      // That there is no space now does not mean that it cannot be done.
-      const works = (mode: number): boolean =>
-        [0, -ENOSPC].includes(calls.fallocate(fd, mode, 0, PAGE))
-      return {
-        allocate: works(Fallocate.ALLOCATE),
-        zeroRange: works(Fallocate.ZERO_RANGE),
-        punchHole: works(Fallocate.PUNCH_HOLE),
-      }
-    } finally {
-      fs.closeSync(fd)
-    }
+  abilities(directory: string): Promise<DirectoryAbilities> {
+    return findAbilities(this.#calls, directory)
   }
 
-  async #openNameless(directory: string): Promise<number> {
-    try {
-      return await this.open(directory, O_TMPFILE | fs.constants.O_RDWR)
-    } catch (error) {
-      if (![EOPNOTSUPP, EINVAL, 21].includes(errnoOf(error))) throw error
-    }
-    const path = `${directory}/.tmp-probe-${process.pid}`
-    const fd = await this.open(path, fs.constants.O_RDWR | fs.constants.O_CREAT)
-    fs.unlinkSync(path)
-    return fd
+  /** Hands a transfer on a descriptor with O_DIRECT to the kernel; its memory is aligned. */
+  protected startTransfer(operation: FileOperation, isWrite: boolean): void {
+    const slot = ThreadSlot.of(operation, this.#threads)
+    slot.isDirect = true
+    if (isWrite) slot.write()
+    else slot.read()
+  }
+
+  protected isDirect(fd: number): boolean {
+    return this.#direct !== null && this.#direct.has(fd)
+  }
+
+  /** @returns false: it completes later, for what the disk does is waited for */
+  protected startDirect(operation: FileOperation, isWrite: boolean): boolean {
+    this.#direct?.start(operation, isWrite)
+    return false
   }
 }
 
@@ -232,4 +240,9 @@ function statusFrom(stats: fs.BigIntStats): FileStatus {
     identity: `${stats.dev}:${stats.ino}`,
     mtimeMs: Number(stats.mtimeMs),
   }
+}
+
+function directNeedsCalls(path: string): Error {
+  const message = `${path}: O_DIRECT needs aligned memory, and so the system calls of koffi`
+  return Object.assign(new Error(message), { code: 'ENOTSUP', errno: -EOPNOTSUPP, path })
 }

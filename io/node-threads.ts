@@ -5,6 +5,7 @@
  */
 import fs from 'node:fs'
 import os from 'node:os'
+import { resumeFrom } from './direct-files.ts'
 import type { FileOperation } from './io.ts'
 import type { SystemCalls } from './syscalls.ts'
 
@@ -19,12 +20,16 @@ export class ThreadSlot {
   readonly #operation: FileOperation
   readonly #queue: ThreadQueue
   mode = 0
+  /** The transfer under way is on a descriptor with O_DIRECT. */
+  isDirect = false
 
   /** @returns the slot of this operation, made at its first use */
   static of(operation: FileOperation, queue: ThreadQueue): ThreadSlot {
-    if (operation.engineState instanceof ThreadSlot) return operation.engineState
-    const slot = new ThreadSlot(operation, queue)
-    operation.engineState = slot
+    if (!(operation.engineState instanceof ThreadSlot)) {
+      operation.engineState = new ThreadSlot(operation, queue)
+    }
+    const slot = operation.engineState as ThreadSlot
+    slot.isDirect = false
     return slot
   }
 
@@ -50,11 +55,11 @@ export class ThreadSlot {
   }
 
   readonly #onWrite: TransferCallback = (error, count) => {
-    const done = this.#transferred(error, count)
+    const operation = this.#operation
+    if (!this.#transferred(error, count)) return this.write()
     // Unlike a read, a write does not end early.
-    if (error === null && count === 0) this.#operation.result = -EIO
-    if (done) this.#operation.complete()
-    else this.write()
+    if (operation.result >= 0 && operation.result < operation.length) operation.result = -EIO
+    operation.complete()
   }
 
   /** @returns true: nothing is left to transfer */
@@ -64,8 +69,12 @@ export class ThreadSlot {
       operation.result = -errnoOf(error)
       return true
     }
+    const before = operation.result
     operation.result += count
-    return count === 0 || operation.result === operation.length
+    if (operation.result === operation.length) return true
+    const resumed = resumeFrom(before, operation.result, this.isDirect)
+    if (resumed >= 0) operation.result = resumed
+    return resumed < 0
   }
 
   sync(): void {

@@ -3,7 +3,8 @@
  * a crash, so every one is exercised by a test. Results are those of the kernel: >= 0, or -errno.
  */
 import { createRequire } from 'node:module'
-import { Addresses } from './memory.ts'
+import { Addresses, alignedMemory } from './memory.ts'
+import { Statx } from './statx.ts'
 
 export type Koffi = typeof import('koffi')
 export type Call = (...args: (number | bigint)[]) => number
@@ -35,6 +36,7 @@ export class SystemCalls {
   readonly #setsockopt: Call
   readonly #send: Call
   readonly #sendmsg: Call
+  readonly #statx: Statx
   /** One iovec: address and length, each as two 32-bit halves (little-endian). */
   readonly #vector = new Uint32Array(4)
   readonly #vectorAddress: number
@@ -58,6 +60,7 @@ export class SystemCalls {
     this.#setsockopt = libc.func(SETSOCKOPT)
     this.#send = libc.func('long send(int fd, uint64_t data, size_t count, int flags)')
     this.#sendmsg = libc.func('long sendmsg(int fd, uint64_t message, int flags)')
+    this.#statx = new Statx(libc.func(Statx.SIGNATURE), this.addresses)
     this.#vectorAddress = address(new Uint8Array(this.#vector.buffer))
   }
 
@@ -80,6 +83,11 @@ export class SystemCalls {
       throw new RangeError(`${start}+${length} is not inside a buffer of ${buffer.length} bytes`)
     }
     return this.addresses.of(buffer) + start
+  }
+
+  /** @returns `bytes` uninitialised bytes that start on a page border */
+  memory(bytes: number): Uint8Array {
+    return alignedMemory(bytes, (view) => this.addresses.of(view))
   }
 
   seek(fd: number, offset: number, whence: number): number {
@@ -113,6 +121,11 @@ export class SystemCalls {
     const start = Math.ceil(address / LARGEST_PAGE) * LARGEST_PAGE
     const end = Math.floor((address + memory.length) / LARGEST_PAGE) * LARGEST_PAGE
     return end > start ? this.#result(this.#madvise(start, end - start, MADV_DONTNEED)) : 0
+  }
+
+  /** What O_DIRECT wants of memory addresses, in bytes; 0: this kernel or file cannot tell. */
+  memoryAlignment(fd: number): number {
+    return this.#statx.memoryAlignment(fd)
   }
 
   fallocate(fd: number, mode: number, offset: number, length: number): number {

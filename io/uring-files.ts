@@ -4,7 +4,7 @@
  * writers wait, syncs, holes, and small reads that come in batches: measured, 32 of them cost a
  * sixth less through the ring, one alone half as much again. The control path is the node engine's.
  */
-import fs from 'node:fs'
+import { resumeFrom } from './direct-files.ts'
 import type { FileOperation } from './io.ts'
 import { NodeFiles } from './node-files.ts'
 import { Slowness } from './slowness.ts'
@@ -31,8 +31,6 @@ export class UringFiles extends NodeFiles {
   readonly #calls: SystemCalls
   readonly #options: UringFilesOptions
   readonly #slowness = new Slowness()
-  /** Descriptors opened with O_DIRECT: nothing of theirs is in the kernel's memory. */
-  readonly #direct = new Set<number>()
   /** Reads since the last `submit`, and those between it and the one before that had any. */
   #batchReads = 0
   #lastBatchReads = 0
@@ -47,10 +45,11 @@ export class UringFiles extends NodeFiles {
   override read(operation: FileOperation): boolean {
     operation.result = 0
     const { fd, buffer, bufferOffset, length, position } = operation
+    if (this.isDirect(fd)) return this.startDirect(operation, false)
     this.#batchReads++
     const isSmall = !operation.atOnce && length <= BATCHED_BYTES_MAX
     const isBatched = isSmall && this.#lastBatchReads >= BATCH_READS_MIN
-    if (isBatched || this.#isDirect(fd)) return this.#start(operation, Opcode.READ, 0)
+    if (isBatched) return this.#start(operation, Opcode.READ, 0)
     const count = this.#calls.readNowait(fd, buffer, bufferOffset, length, position)
     // Not in memory, or whatever keeps this call from working here: the ring finds out.
     if (count > 0) operation.result = count
@@ -60,10 +59,9 @@ export class UringFiles extends NodeFiles {
   override write(operation: FileOperation): boolean {
     operation.result = 0
     const { fd, buffer, bufferOffset, length, position } = operation
+    if (this.isDirect(fd)) return this.startDirect(operation, true)
     const start = performance.now()
-    if (this.#slowness.mustAvoid(start) || this.#isDirect(fd)) {
-      return this.#start(operation, Opcode.WRITE, 0)
-    }
+    if (this.#slowness.mustAvoid(start)) return this.#start(operation, Opcode.WRITE, 0)
     const count = this.#calls.write(fd, buffer, bufferOffset, length, position)
     this.#slowness.took(start, performance.now())
     if (count > 0) operation.result = count
@@ -101,27 +99,16 @@ export class UringFiles extends NodeFiles {
     this.#batchReads = 0
   }
 
-  override async open(path: string, flags: number, mode?: number): Promise<number> {
-    const fd = await super.open(path, flags, mode)
-    if ((flags & fs.constants.O_DIRECT) !== 0) this.#direct.add(fd)
-    return fd
+  protected override startTransfer(operation: FileOperation, isWrite: boolean): void {
+    this.#start(operation, isWrite ? Opcode.WRITE : Opcode.READ, 0, true)
   }
 
-  override close(fd: number): Promise<void> {
-    this.#direct.delete(fd)
-    return super.close(fd)
-  }
-
-  #isDirect(fd: number): boolean {
-    return this.#direct.size > 0 && this.#direct.has(fd)
-  }
-
-  #start(operation: FileOperation, opcode: number, flags: number): boolean {
+  #start(operation: FileOperation, opcode: number, flags: number, isDirect = false): boolean {
     if (!(operation.engineState instanceof FileUser)) {
       operation.engineState = new FileUser(operation, this.#ring, this.#calls)
     }
     const user = operation.engineState as FileUser
-    user.begin(opcode, flags)
+    user.begin(opcode, flags, isDirect)
     return false
   }
 }
@@ -133,6 +120,7 @@ class FileUser implements RingUser {
   readonly #calls: SystemCalls
   #opcode = 0
   #flags = 0
+  #isDirect = false
 
   constructor(operation: FileOperation, ring: Ring, calls: SystemCalls) {
     this.#operation = operation
@@ -141,9 +129,10 @@ class FileUser implements RingUser {
   }
 
   /** @param flags of the sync, or the mode of the fallocate */
-  begin(opcode: number, flags: number): void {
+  begin(opcode: number, flags: number, isDirect: boolean): void {
     this.#opcode = opcode
     this.#flags = flags
+    this.#isDirect = isDirect
     this.#ring.start(this)
   }
 
@@ -173,13 +162,24 @@ class FileUser implements RingUser {
   completed(result: number): void {
     if (result === -EINTR || result === -EAGAIN) return this.#ring.start(this)
     const operation = this.#operation
-    const isWrite = this.#opcode === Opcode.WRITE
+    const isTransfer = this.#opcode === Opcode.READ || this.#opcode === Opcode.WRITE
     if (result < 0) operation.result = result
-    else if (isWrite && result === 0 && operation.length > 0) operation.result = -EIO
-    else if (isWrite || this.#opcode === Opcode.READ) {
-      operation.result += result
-      if (result > 0 && operation.result < operation.length) return this.#ring.start(this)
-    } else operation.result = 0
+    else if (!isTransfer) operation.result = 0
+    else if (this.#mustGoOn(result)) return this.#ring.start(this)
     operation.complete()
+  }
+
+  /** @param count bytes that were transferred now */
+  #mustGoOn(count: number): boolean {
+    const operation = this.#operation
+    const before = operation.result
+    const after = before + count
+    operation.result = after
+    if (after === operation.length) return false
+    const resumed = resumeFrom(before, after, this.#isDirect)
+    if (resumed >= 0) operation.result = resumed
+    // Unlike a read, a write does not end early.
+    else if (this.#opcode === Opcode.WRITE) operation.result = -EIO
+    return resumed >= 0
   }
 }

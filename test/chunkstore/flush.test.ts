@@ -5,6 +5,7 @@ import type { DiskOptions } from '../../chunkstore/options.ts'
 import { RequestFlag } from '../../device/device.ts'
 import { DiskFolder, nodeFiles } from '../helpers/chunk-disk.ts'
 import type { OpenedDisk } from '../helpers/chunk-disk.ts'
+import { requireDirect } from '../helpers/direct.ts'
 import { TestFiles } from '../helpers/test-files.ts'
 
 const CHUNK = 65_536
@@ -189,14 +190,34 @@ test('a request with FUA is not answered before its sync is done', async (t) => 
   await write
 })
 
-test('in writethrough mode every change is synced before it is answered', async (t) => {
-  const { client, files } = await open(t, { cacheMode: CacheMode.WRITETHROUGH })
+for (const cacheMode of [CacheMode.WRITETHROUGH, CacheMode.DIRECTSYNC]) {
+  const isDirect = cacheMode === CacheMode.DIRECTSYNC
+  test(`in ${cacheMode} mode every change is synced before it is answered`, async (t) => {
+    if (isDirect && !requireDirect(t)) return
+    const { client, files } = await open(t, { cacheMode })
+    const held = files.hold(/^syncDirectory/)
+    const write = client.write(0, filled(PAGE))
+    await held.reached
+    t.false(await isSettled(write))
+    held.release()
+    await write
+    t.deepEqual(files.take(SYNCS), ['sync chunk0', 'syncDirectory p'])
+    await client.trim(0, PAGE)
+    t.deepEqual(files.take(SYNCS), ['sync chunk0'])
+    await client.flush()
+    t.deepEqual(files.take(), [])
+  })
+}
+
+test('in none mode a flush and FUA sync, O_DIRECT or not', async (t) => {
+  if (!requireDirect(t)) return
+  const { client, files } = await open(t, { cacheMode: CacheMode.NONE })
   await client.write(0, filled(PAGE))
-  t.deepEqual(files.take(SYNCS), ['sync chunk0', 'syncDirectory p'])
-  await client.trim(0, PAGE)
-  t.deepEqual(files.take(SYNCS), ['sync chunk0'])
+  t.deepEqual(files.take(SYNCS), [])
   await client.flush()
-  t.deepEqual(files.take(), [])
+  t.deepEqual(files.take(SYNCS), ['sync chunk0', 'syncDirectory p'])
+  await client.write(PAGE, filled(PAGE), FUA)
+  t.deepEqual(files.take(SYNCS), ['sync chunk0'])
 })
 
 test('in unsafe mode nothing is synced for a flush or FUA', async (t) => {

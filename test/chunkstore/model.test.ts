@@ -3,6 +3,7 @@ import type { ExecutionContext } from 'ava'
 import { CacheMode } from '../../chunkstore/options.ts'
 import type { Files } from '../../io/io.ts'
 import { DiskFolder, nodeFiles, plainFiles, sameAsImage } from '../helpers/chunk-disk.ts'
+import { filesOfEngines, requireDirect } from '../helpers/direct.ts'
 import { Random, seedFor } from '../helpers/random.ts'
 import { TestFiles } from '../helpers/test-files.ts'
 import { RandomLoad } from './random-load.ts'
@@ -10,6 +11,8 @@ import { RandomLoad } from './random-load.ts'
 const ROUNDS = 3
 
 interface Scene {
+  /** O_DIRECT. */
+  readonly direct?: true
   readonly size: number
   readonly chunkSize: number
   readonly steps: number
@@ -22,7 +25,7 @@ function unsynced(real: Files, fields: Partial<TestFiles> = {}): Files {
   return Object.assign(new TestFiles(real), { syncs: false }, fields)
 }
 
-const SCENES: Readonly<Record<string, Scene>> = {
+const SCENES: Record<string, Scene> = {
   'chunks of 64 KiB': {
     size: 2 ** 20 + 20_480,
     chunkSize: 65_536,
@@ -63,8 +66,20 @@ const SCENES: Readonly<Record<string, Scene>> = {
   },
 }
 
+for (const [engine, files] of filesOfEngines()) {
+  SCENES[`O_DIRECT, ${engine}, two open files, late completions`] = {
+    direct: true,
+    size: 2 ** 20 + 20_480,
+    chunkSize: 65_536,
+    steps: 500,
+    openFilesMax: 2,
+    makeFiles: (random) => unsynced(files, { late: random }),
+  }
+}
+
 for (const [title, scene] of Object.entries(SCENES)) {
   test(`a chain of three agrees with a model: ${title}`, async (t) => {
+    if (scene.direct === true && !requireDirect(t)) return
     const random = new Random(seedFor(t))
     const folder = new DiskFolder(t)
     const load = new RandomLoad(scene.size, random)
@@ -94,7 +109,11 @@ async function runRound(
   load: RandomLoad,
   random: Random,
 ): Promise<void> {
-  const cacheMode = random.chance(0.2) ? CacheMode.WRITETHROUGH : CacheMode.WRITEBACK
+  const [usual, through] =
+    scene.direct === true
+      ? [CacheMode.NONE, CacheMode.DIRECTSYNC]
+      : [CacheMode.WRITEBACK, CacheMode.WRITETHROUGH]
+  const cacheMode = random.chance(0.2) ? through : usual
   const files = scene.makeFiles(random)
   const { openFilesMax, steps } = scene
   const { disk, client } = await folder.open(name, { cacheMode, openFilesMax }, files)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { createIo } from '../../io/engine.ts'
 import { makeDisk } from '../helpers/chunks.ts'
+import { directRefusal } from '../helpers/direct.ts'
 import { tempDirectory } from '../helpers/temp.ts'
 import { runInProcess } from './in-process.ts'
 
@@ -48,6 +49,7 @@ present     2 full, 1 empty, 7 absent
 allocated   80K (81920 bytes)
 engine      ${io.name} (${reason})
 holes       punched inside chunk files
+O_DIRECT    ${directRefusal || 'can be used (serve --cache none)'}
 page cache  64M
 
 parts
@@ -64,8 +66,8 @@ test.serial('info --json: the same for programs', async (t) => {
   const text = await printed(t, directory, 'info', 'child.chunkdisk', '--json')
   const { layers, features, ...geometry } = JSON.parse(text) as Record<string, never>
   t.deepEqual(geometry, { diskSize: 622592, chunkSize: 65536, chunkCount: 10 })
-  const engine = { engine: io.name, engineReason: reason }
-  t.like(features, { ...engine, holePunching: true, sparseMaps: true, pageCache: '64M' })
+  const can = { direct: directRefusal === '', directRefusal, holePunching: true, sparseMaps: true }
+  t.like(features, { engine: io.name, engineReason: reason, pageCache: '64M', ...can })
   t.like(layers, {
     length: 2,
     0: {

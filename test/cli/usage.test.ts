@@ -55,7 +55,11 @@ for (const option of ['dry-run', 'create-parts', 'prefer-full', 'remove-foreign-
 test.serial(isRefused, 'serve', /name a disk \(FILE\.chunkdisk\), or give --memory SIZE/)
 test.serial(isRefused, 'serve --memory 0', /--memory.*multiple of 4K above 0/)
 test.serial(isRefused, 'serve --memory 5000', /--memory.*multiple of 4K above 0/)
-test.serial(isRefused, 'serve --memory 1M --cache none', /writeback, writethrough, unsafe/)
+test.serial(
+  isRefused,
+  'serve --memory 1M --cache off',
+  /writeback, writethrough, none, directsync, unsafe/,
+)
 test.serial(isRefused, 'serve d --trim all', /free, chunks, holes, ignore/)
 test.serial(isRefused, 'serve d --uuid 1234', /'1234'.*8-4-4-4-12 hexadecimal digits/)
 test.serial(isRefused, `serve a b --uuid ${UUID}`, /--uuid names one disk: give exactly one FILE/)

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { chunknbd, fileSizes } from '../helpers/chunks.ts'
 import { DiskClient, Fua } from '../helpers/disk-client.ts'
+import { filesOfEngines, requireDirect } from '../helpers/direct.ts'
 import { Random, seedFor } from '../helpers/random.ts'
 import { serve } from '../helpers/serve.ts'
 import { tempDirectory } from '../helpers/temp.ts'
@@ -10,7 +11,9 @@ const SIZE = 8 << 20
 const CHUNK = 64 << 10
 const LENGTH_MAX = 300 << 10
 const CONNECTIONS = 4
-const OPERATIONS = 20_000
+const MANY = 20_000
+/** Where every change waits for the disk. */
+const FEWER = 5000
 /** Written bytes repeat from here, so that making them costs no time. */
 const NOISE_BYTES = 1 << 20
 
@@ -25,9 +28,10 @@ class Mix {
   readonly #random: Random
   readonly #noise: Uint8Array
   readonly #busy = new Set<Range>()
-  left = OPERATIONS
+  left: number
 
-  constructor(random: Random) {
+  constructor(random: Random, operations: number) {
+    this.left = operations
     this.#random = random
     this.#noise = random.bytes(NOISE_BYTES)
   }
@@ -79,10 +83,11 @@ class Mix {
   }
 }
 
-const agreesWithModel = test.macro<[readonly string[]]>({
-  exec: async (t, options) => {
+const agreesWithModel = test.macro<[operations: number, options: readonly string[]]>({
+  exec: async (t, operations, options) => {
+    if (options.some(isDirect) && !requireDirect(t)) return
     const directory = tempDirectory(t)
-    const mix = new Mix(new Random(seedFor(t)))
+    const mix = new Mix(new Random(seedFor(t)), operations)
     await chunknbd(
       t,
       ['create', 'disk.chunkdisk', '--size', `${SIZE}`, '--chunk-size', '64K'],
@@ -102,9 +107,22 @@ const agreesWithModel = test.macro<[readonly string[]]>({
     t.true(sizes.length > 0)
     t.true(sizes.every((size) => size === 0))
   },
-  title: (_, options) =>
-    `20,000 operations of any size and place equal a model, ${options.join(' ')}`,
+  title: (_, operations, options) =>
+    `${operations} operations of any size and place equal a model, ${options.join(' ')}`,
 })
 
-test.serial(agreesWithModel, [])
-test.serial(agreesWithModel, ['--page-cache', '0', '--cache', 'unsafe'])
+const isDirect = (option: string): boolean => ['none', 'directsync'].includes(option)
+
+test.serial(agreesWithModel, MANY, [])
+test.serial(agreesWithModel, MANY, ['--page-cache', '0', '--cache', 'unsafe'])
+for (const [engine] of filesOfEngines()) {
+  test.serial(agreesWithModel, MANY, ['--cache', 'none', '--engine', engine])
+  test.serial(agreesWithModel, FEWER, [
+    '--cache',
+    'directsync',
+    '--engine',
+    engine,
+    '--page-cache',
+    '0',
+  ])
+}

@@ -97,6 +97,10 @@ export class TestFiles implements Files {
     this.#real.submit()
   }
 
+  memory(bytes: number): Uint8Array {
+    return this.#real.memory(bytes)
+  }
+
   async open(file: string, flags: number, mode?: number): Promise<number> {
     await this.#call((flags & O_CREAT) === 0 ? 'open' : 'create', file)
     const fd = await this.#real.open(file, flags, mode)

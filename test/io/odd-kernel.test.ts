@@ -127,5 +127,5 @@ test('a full file system says nothing of what it could do', async (t) => {
   const fallocate: Answer = (_fd, mode) => (mode === 1 ? -ENOSPC : mode === 3 ? 0 : -EOPNOTSUPP)
   const files = new NodeFiles(systemCalls({ fallocate }))
   const expected = { allocate: true, zeroRange: false, punchHole: true }
-  t.deepEqual(await files.abilities(directory), expected)
+  t.like(await files.abilities(directory), expected)
 })

@@ -4,6 +4,7 @@ import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import { Fallocate, Flock, SystemCalls, loadSystemCalls } from '../../io/syscalls.ts'
 import { sameBytes } from '../helpers/bytes.ts'
+import { requireDirect } from '../helpers/direct.ts'
 import { tempDirectory } from '../helpers/temp.ts'
 
 const loaded = loadSystemCalls()
@@ -164,4 +165,21 @@ check('memory that is given back is zeros, what lies beside it stays', async (t,
   t.true(memory.every((byte) => byte === 8))
   t.is(calls.giveBack(memory.subarray(0, 65_536)), 0)
   t.is(calls.giveBack(new Uint8Array(0)), 0)
+})
+
+check('what O_DIRECT wants of addresses is a power of two, and enough', async (t, scene) => {
+  if (!requireDirect(t)) return
+  const { calls, fd } = scene
+  const path = fs.readlinkSync(`/proc/self/fd/${fd}`)
+  const direct = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_DIRECT)
+  fs.writeSync(fd, new Uint8Array(8192).fill(7))
+  const alignment = calls.memoryAlignment(direct)
+  t.true(alignment === 0 || Number.isInteger(Math.log2(alignment)), `${alignment}`)
+  const memory = calls.memory(8192)
+  t.is(calls.addressOf(memory, 0, 8192) % 4096, 0)
+  const start = alignment === 0 ? 4096 : alignment % 4096
+  t.is(fs.readSync(direct, memory, start, 4096, 4096), 4096)
+  sameBytes(t, memory.subarray(start, start + 4096), new Uint8Array(4096).fill(7))
+  fs.closeSync(direct)
+  t.is(calls.memoryAlignment(direct), 0, 'of no file')
 })
