@@ -5,7 +5,7 @@ import { CACHE_TRAITS, CacheMode, TrimMode } from '../chunkstore/options.ts'
 import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
 import { giveBackLargeBlocks } from '../io/heap.ts'
-import { type ChosenIo, createIo, Engine, ENGINE_DEFAULT } from '../io/engine.ts'
+import { createIo, Engine, ENGINE_DEFAULT } from '../io/engine.ts'
 import { Server } from '../nbd/server.ts'
 import { formatUri, type NbdUri } from '../nbd/uri.ts'
 import {
@@ -31,7 +31,7 @@ interface Options {
   readonly cache: CacheMode
   readonly trim: TrimMode
   readonly pageCache: number
-  readonly engine?: Engine
+  readonly engine: Engine
   readonly logLevel: LogLevel
 }
 
@@ -97,9 +97,10 @@ export function serveCommand(): Command {
     .addOption(
       new Option(
         '--engine <E>',
-        'how bytes move: what works everywhere, io_uring, or auto (io_uring if it can be had); ' +
-          `default: ${ENGINE_DEFAULT}, and auto with the modes none and directsync`,
-      ).choices(Object.values(Engine)),
+        'how bytes move: what works everywhere, io_uring, or auto (io_uring if it can be had)',
+      )
+        .choices(Object.values(Engine))
+        .default(ENGINE_DEFAULT),
     )
     .addOption(new Option('--log-level <L>', 'least level').choices(LOG_LEVELS).default('info'))
     .addHelpText('after', EXAMPLES)
@@ -115,7 +116,8 @@ async function serve(files: readonly string[], options: Options, command: Comman
   }
   giveBackLargeBlocks()
   const log = await createLogger(options.logLevel)
-  const { io, reason } = chooseEngine(options, log)
+  const { io, reason } = createIo(options.engine)
+  warnOfEngine(io, reason, options, log)
   const stop = stopSignal(log)
   const exports = new Exports(io)
   try {
@@ -134,21 +136,15 @@ async function serve(files: readonly string[], options: Options, command: Comman
   log.info('stopped: everything is flushed')
 }
 
-/** Past the kernel's page cache everything waits for the disk: there io_uring is plainly better. */
-function chooseEngine(options: Options, log: Logger): ChosenIo {
-  const isDirect = CACHE_TRAITS[options.cache].direct
-  const engine = options.engine ?? (isDirect ? Engine.AUTO : ENGINE_DEFAULT)
-  const chosen = createIo(engine)
-  const { io, reason } = chosen
-  if (engine === Engine.AUTO && io.name !== Engine.URING) {
+function warnOfEngine(io: Io, reason: string, options: Options, log: Logger): void {
+  if (io.name === Engine.URING) return
+  if (options.engine === Engine.AUTO) {
     log.warn({ reason }, 'engine node: io_uring cannot be used')
   }
-  if (isDirect && io.name === Engine.NODE) {
-    const threads = process.env.UV_THREADPOOL_SIZE ?? 'the default, 4'
-    const hint = 'so many reads and writes run at once; set UV_THREADPOOL_SIZE for more'
-    log.warn({ threads }, `engine node with O_DIRECT: ${hint}`)
-  }
-  return chosen
+  if (!CACHE_TRAITS[options.cache].direct) return
+  const threads = process.env.UV_THREADPOOL_SIZE ?? 'the default, 4'
+  const hint = 'so many reads and writes run at once; set UV_THREADPOOL_SIZE for more'
+  log.warn({ threads }, `engine node with O_DIRECT: ${hint}`)
 }
 
 async function openAll(

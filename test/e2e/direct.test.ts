@@ -50,7 +50,7 @@ for (const engine of ENGINES) {
   }
 }
 
-test('with a direct mode io_uring is taken where it can be had, unless told not to', async (t) => {
+test('io_uring is taken for O_DIRECT; the node engine says how many threads it has', async (t) => {
   if (!requireDirect(t)) return
   const cwd = tempDirectory(t)
   await makeDisk(join(cwd, 'd.chunkdisk'), { size: '1M', chunkSize: '1M' })
