@@ -1,11 +1,11 @@
 /** docs/protocol.md says what is so: its tests exist, its numbers are those of the code. */
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import * as limits from '../../nbd/limits.ts'
 import * as protocol from '../../nbd/protocol.ts'
+import { brokenLinks, DOCS, hasTitle, itemsOf, linksIn, type TestLink } from './test-links.ts'
 
-const DOCS = join(import.meta.dirname, '../../docs')
 const PAGE = readFileSync(join(DOCS, 'protocol.md'), 'utf8')
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -20,22 +20,15 @@ const UNITS: Readonly<Record<string, number>> = {
 interface Item {
   readonly text: string
   readonly mark: string
-  readonly links: readonly Link[]
+  readonly links: readonly TestLink[]
 }
 
-interface Link {
-  readonly title: string
-  readonly path: string
-}
-
-/** The lines of the checklist: from a dash at the start of a line to the next, or an empty line. */
-const ITEMS: readonly Item[] = section('## Checklist', '## ')
-  .split(/\n(?=- )|\n\n/)
-  .filter((text) => text.startsWith('- '))
-  .map((text) => {
-    const line = text.replace(/\s+/g, ' ')
-    return { text: line, mark: line.slice(2, 3), links: linksIn(line) }
-  })
+/** The lines of the checklist. */
+const ITEMS: readonly Item[] = itemsOf(section('## Checklist', '## ')).map((text) => ({
+  text,
+  mark: text.slice(2, 3),
+  links: linksIn(text),
+}))
 
 /** What stands behind a heading, up to the next line that begins so. */
 function section(heading: string, end: string): string {
@@ -44,11 +37,6 @@ function section(heading: string, end: string): string {
   const body = PAGE.slice(start + heading.length + 1)
   const length = body.indexOf(`\n${end}`)
   return length < 0 ? body : body.slice(0, length)
-}
-
-function linksIn(text: string): Link[] {
-  const links = text.matchAll(/\[((?:[^[\]]|\[[^\]]*\])+)\]\((\.\.\/test\/[^)]+)\)/g)
-  return [...links].map(([, title, path]) => ({ title: title.replace(/\\(.)/g, '$1'), path }))
 }
 
 /** Cells of the rows of the table below a heading, without the head. */
@@ -65,39 +53,9 @@ function rows(heading: string): string[][] {
     )
 }
 
-/** Whether a source has a test of this title, which may be a template or a row of a table. */
-function hasTitle(source: string, title: string): boolean {
-  const literal = /(?:\btest[\w.]*\(|\bcheck\(|\btitle:|=>)\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/g
-  const plain = source.replace(/["'`]/g, "'")
-  return [...source.matchAll(literal)].some(([, quote, text]) => {
-    const written = unescaped(text)
-    if (quote !== '`') return written === title
-    const parts = written.split(/\$\{[^}]*\}/).map(escaped)
-    const match = new RegExp(`^${parts.join('(.*)')}$`).exec(title)
-    // What is filled in must come from somewhere, too.
-    return match?.slice(1).every((value) => plain.includes(value.replace(/["'`]/g, "'"))) ?? false
-  })
-}
-
-function escaped(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)
-}
-
-function unescaped(text: string): string {
-  const code = /\\u([0-9a-f]{4})/gi
-  return text
-    .replace(code, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-    .replace(/\\(.)/g, '$1')
-}
-
 test('every test the page points to exists, by file and title', (t) => {
-  const links = linksIn(PAGE.replace(/\s+/g, ' '))
-  t.true(links.length > 100)
-  const missing = links.filter(({ title, path }) => {
-    const file = join(DOCS, path)
-    return !existsSync(file) || !hasTitle(readFileSync(file, 'utf8'), title)
-  })
-  t.deepEqual(missing, [])
+  t.true(linksIn(PAGE.replace(/\s+/g, ' ')).length > 100)
+  t.deepEqual(brokenLinks(PAGE), [])
 })
 
 test('every line of the checklist has its mark, its level and, unless not yet, a test', (t) => {
