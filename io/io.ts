@@ -1,12 +1,14 @@
 /**
  * Completion-based I/O: what every engine offers, and all that the rest of the program knows of
- * the operating system. Imports nothing; the engines are `node.ts` and (later) io_uring.
+ * the operating system. Imports types only; the engines are `node.ts` and `uring.ts`.
  *
  * Data path: a pooled `FileOperation` is filled in and started. The start method returns true when
  * the operation is finished already (`result` holds the outcome, `complete` is not called), false
  * when it goes on; `complete` is then called once, never before the start method returned.
  * Control path: async functions which throw Node's system errors (`code`, `path`).
  */
+import type { TlsContext } from './tls-context.ts'
+import type { TlsIdentity } from './tls-identity.ts'
 
 /** One operation on an open file. Reusable as soon as it is finished. */
 export abstract class FileOperation {
@@ -140,7 +142,7 @@ export interface StreamHandler {
   closed(reason: Error | null): void
 }
 
-/** A connected byte stream: TCP, unix socket, later TLS and WebSocket. */
+/** A connected byte stream: TCP, unix socket, TLS on either, later WebSocket. */
 export interface Stream {
   /** Address of the peer, for logs. */
   readonly remote: string
@@ -158,6 +160,15 @@ export interface Stream {
   finish(): void
   /** Closes at once. `closed` follows. */
   destroy(): void
+  /**
+   * Gives the connection away to a stream that speaks TLS on it, as the server; start that one.
+   * This one tells its handler nothing any more, and none of its methods may be called. What was
+   * sent must have left. Call it from inside `received`, or paused since then: all that arrives
+   * later is TLS, and nothing of it has been received in plain.
+   * @param secured called once before anything is received, if the handshake succeeds; if it
+   *   fails, or the peer is not who it should be, the new stream is closed with the reason
+   */
+  secure(context: TlsContext, secured: (identity: TlsIdentity) => void): Stream
 }
 
 export interface Listener {

@@ -10,6 +10,9 @@ import { Socket } from 'node:net'
 import type { OnReadOpts, SocketConstructorOpts } from 'node:net'
 import type { Stream, StreamHandler } from './io.ts'
 import type { SocketSend } from './socket-send.ts'
+import type { TlsContext } from './tls-context.ts'
+import type { TlsIdentity } from './tls-identity.ts'
+import { TlsStream } from './tls-stream.ts'
 
 /** A client that vanished without a word is noticed after some minutes. */
 const KEEP_ALIVE_MS = 60_000
@@ -105,6 +108,14 @@ export class NodeStream implements Stream {
     this.#socket.destroy()
   }
 
+  secure(context: TlsContext, secured: (identity: TlsIdentity) => void): Stream {
+    this.#handler = null
+    this.pause()
+    this.#socket.removeAllListeners('data')
+    this.#refuseHeld()
+    return new TlsStream(this.#socket, this.remote, context, secured)
+  }
+
   #begin(handler: StreamHandler): void {
     this.#hasBegun = true
     const accepted = this.#socket
@@ -113,7 +124,7 @@ export class NodeStream implements Stream {
     this.#socket = socket ?? accepted
     this.#fd = descriptorOf(this.#socket)
     if (this.#fd >= 0 && this.#socket.remoteAddress === undefined) this.#sender?.enlarge(this.#fd)
-    this.#listen(handler)
+    this.#listen()
     if (socket === null) accepted.on('data', (bytes) => this.#copy(handler, bytes))
     if (this.#isPaused) this.#socket.pause()
     else if (socket === null) this.#socket.resume()
@@ -122,13 +133,14 @@ export class NodeStream implements Stream {
     if (this.#isFinished) this.#socket.end()
   }
 
-  #listen(handler: StreamHandler): void {
+  #listen(): void {
     const socket = this.#socket
     socket.setNoDelay(true)
     socket.setKeepAlive(true, KEEP_ALIVE_MS)
     socket.on('error', (error) => (this.#error = error))
-    socket.on('end', () => handler.ended())
-    socket.on('close', () => handler.closed(this.#error))
+    // Without a handler: given away by `secure`.
+    socket.on('end', () => this.#handler?.ended())
+    socket.on('close', () => this.#handler?.closed(this.#error))
   }
 
   /** The way without `_handle`: the handler's memory is filled piece by piece. */
@@ -142,6 +154,13 @@ export class NodeStream implements Stream {
       handler.received(count)
     }
     this.#held = left.length > 0 ? left : null
+    if (this.#handler === null) this.#refuseHeld()
+  }
+
+  /** What came together with the wish for TLS did not come by TLS. */
+  #refuseHeld(): void {
+    if (this.#held !== null) this.#socket.destroy()
+    this.#held = null
   }
 }
 

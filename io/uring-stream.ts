@@ -7,6 +7,8 @@
  *
  * The descriptor is closed, and the handler told, only when the kernel holds none of our memory.
  */
+import assert from 'node:assert/strict'
+import { Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import type { Stream, StreamHandler } from './io.ts'
 import type { Entry, RingUser } from './uring-entry.ts'
@@ -15,6 +17,9 @@ import { Opcode, RECVSEND_POLL_FIRST } from './uring-abi.ts'
 import type { SocketSend } from './socket-send.ts'
 import type { RingCalls } from './ring-calls.ts'
 import { SendVector } from './send-vector.ts'
+import type { TlsContext } from './tls-context.ts'
+import type { TlsIdentity } from './tls-identity.ts'
+import { TlsStream } from './tls-stream.ts'
 
 const MSG_WAITALL = 0x100
 const MSG_NOSIGNAL = 0x4000
@@ -107,6 +112,16 @@ export class UringStream implements Stream {
     this.#schedule()
   }
 
+  /** From here on the connection is on Node's loop: TLS of Node wants a socket of Node. */
+  secure(context: TlsContext, secured: (identity: TlsIdentity) => void): Stream {
+    assert(!this.#receive.isUnderWay && !this.#send.isUnderWay && this.#held === 0)
+    // Of this stream nothing is left, like after `closed`.
+    this.#isClosed = true
+    this.#handler = null
+    const socket = new Socket({ fd: this.#fd, allowHalfOpen: true })
+    return new TlsStream(socket.pause(), this.remote, context, secured)
+  }
+
   /** For `Receive`. */
   received(result: number): void {
     if (this.#isDestroyed) return this.#advance()
@@ -161,6 +176,7 @@ export class UringStream implements Stream {
   /** Does what the state asks for. Never called from inside a call to the stream. */
   #advance(): void {
     const handler = this.#handler
+    if (this.#isClosed) return
     if (this.#mustFinish && !this.#hasFinished && this.#send.isDone) {
       this.#hasFinished = true
       this.#calls.shutdown(this.#fd, SHUT_WR)

@@ -2,12 +2,16 @@
  * One client from its first byte to its last: handshake, transmission, and the way out.
  *
  *   HANDSHAKE ──▶ TRANSMISSION ──▶ (drained) ──▶ LINGERING ──▶ closed
- *       └── abort, deadline, violation, end ────────▲
+ *     ▲ │ └── abort, deadline, violation, end ────────▲
+ *     │ ▼ STARTTLS
+ *   SECURING ── refused, deadline, end ──▶ closed
  *
  * The stream may close at any time; the connection is over when it has closed and nothing of it is
  * with a device any more.
  */
 import type { Stream, StreamHandler } from '../io/io.ts'
+import type { TlsContext } from '../io/tls-context.ts'
+import { nameOf, type TlsIdentity } from '../io/tls-identity.ts'
 import type { ExportTable } from './export.ts'
 import { Handshake } from './handshake.ts'
 import {
@@ -17,7 +21,7 @@ import {
   STOP_HANDSHAKE_MS_MAX,
 } from './limits.ts'
 import type { Log } from './log.ts'
-import type { Agreement, Outcome } from './negotiation.ts'
+import { type Agreement, type Outcome, TlsMode } from './negotiation.ts'
 import { ReceiveBuffer } from './receive-buffer.ts'
 import { ReplyQueue } from './reply-queue.ts'
 import type { Resources } from './resources.ts'
@@ -25,15 +29,24 @@ import { End, Transmission } from './transmission.ts'
 
 const State = {
   HANDSHAKE: 0,
-  TRANSMISSION: 1,
+  /** Between two handshakes: the last of our plain bytes leaves, then TLS has its own. */
+  SECURING: 1,
+  TRANSMISSION: 2,
   /** We are through and wait for the client to close. What it still says is thrown away. */
-  LINGERING: 2,
+  LINGERING: 3,
 } as const
 
 type State = (typeof State)[keyof typeof State]
 
+export interface TlsSettings {
+  /** `on`: clients choose, and whoever sits between them and us may choose for them. */
+  readonly mode: Exclude<TlsMode, 'off'>
+  readonly context: TlsContext
+}
+
 export interface ConnectionSettings {
   readonly exports: ExportTable
+  readonly tls: TlsSettings | null
   readonly resources: Resources
   readonly log: Log
   /** The connection is over, and everything it held is given back. */
@@ -41,9 +54,9 @@ export interface ConnectionSettings {
 }
 
 export class Connection implements StreamHandler {
-  readonly #stream: Stream
+  #stream: Stream
   readonly #settings: ConnectionSettings
-  readonly #handshake: Handshake
+  #handshake: Handshake
   readonly #receive: ReceiveBuffer
   readonly #replies: ReplyQueue
   #state: State = State.HANDSHAKE
@@ -53,13 +66,15 @@ export class Connection implements StreamHandler {
   /** No request of it is with a device. */
   #isDrained = true
   #isClosed = false
+  #identity: TlsIdentity | null = null
   #deadline: NodeJS.Timeout | undefined
 
   constructor(stream: Stream, settings: ConnectionSettings) {
     this.#stream = stream
     this.#settings = settings
-    const { slabs, memory } = settings.resources
-    this.#handshake = new Handshake({ exports: settings.exports })
+    const { exports, tls, resources } = settings
+    const { slabs, memory } = resources
+    this.#handshake = new Handshake({ exports, tls: tls?.mode ?? TlsMode.OFF })
     this.#receive = new ReceiveBuffer(slabs)
     this.#replies = new ReplyQueue(slabs, memory)
     this.#closeAfter(HANDSHAKE_MS_MAX, 'the handshake took too long')
@@ -67,10 +82,15 @@ export class Connection implements StreamHandler {
     this.#say(this.#handshake.greeting())
   }
 
+  /** Who the client is, as TLS has proven it; null without TLS. */
+  get identity(): TlsIdentity | null {
+    return this.#identity
+  }
+
   /** Finishes what was received, then closes; a handshake is told to end. */
   stop(): void {
     if (this.#state === State.TRANSMISSION) this.#transmission?.finish()
-    if (this.#state !== State.HANDSHAKE) return
+    if (this.#state !== State.HANDSHAKE && this.#state !== State.SECURING) return
     this.#handshake.shutDown()
     this.#closeAfter(STOP_HANDSHAKE_MS_MAX, 'the server stops')
   }
@@ -96,17 +116,20 @@ export class Connection implements StreamHandler {
     if (this.#transmission !== null) return this.#transmission.sent()
     this.#replies.sent()
     this.#replies.send(this.#stream)
-    this.#continueHandshake()
+    if (this.#state === State.SECURING) this.#secure()
+    else this.#continueHandshake()
   }
 
   ended(): void {
     if (this.#state === State.TRANSMISSION) this.#transmission?.finish()
+    else if (this.#state === State.SECURING) this.destroy()
     else this.#linger()
   }
 
   closed(reason: Error | null): void {
     clearTimeout(this.#deadline)
-    this.#debug('connection closed', reason?.message)
+    if (this.#state === State.SECURING) this.#insecure(reason)
+    else this.#debug('connection closed', reason?.message)
     this.#isClosed = true
     this.#receive.release()
     if (this.#transmission === null) this.#replies.discard()
@@ -128,10 +151,43 @@ export class Connection implements StreamHandler {
   }
 
   #endHandshake(outcome: Outcome): void {
+    if (outcome.kind === 'tls') return this.#beginTls()
     this.#resume()
     if (outcome.kind === 'transmission') this.#beginTransmission(outcome.agreement)
     else if (outcome.kind === 'aborted') this.#linger()
     else this.#violated(outcome.reason)
+  }
+
+  /** Whatever lies behind STARTTLS did not come by TLS: it is not the client's, and not used. */
+  #beginTls(): void {
+    if (this.#receive.unparsed > 0) return this.#violated('plain bytes behind STARTTLS')
+    this.#state = State.SECURING
+    this.#pause()
+    this.#secure()
+  }
+
+  /** When the last plain byte has left. */
+  #secure(): void {
+    const { tls } = this.#settings
+    if (tls === null || this.#replies.bytes > 0) return
+    this.#isPaused = false
+    this.#stream = this.#stream.secure(tls.context, (identity) => this.#secured(identity))
+    this.#stream.start(this)
+  }
+
+  #secured(identity: TlsIdentity): void {
+    this.#identity = identity
+    this.#state = State.HANDSHAKE
+    this.#handshake = this.#handshake.inTls(identity)
+    const { remote } = this.#stream
+    const { protocol, cipher } = identity
+    const peer = nameOf(identity)
+    this.#settings.log.debug({ remote, protocol, cipher, peer }, 'TLS begins')
+  }
+
+  #insecure(reason: Error | null): void {
+    const { remote } = this.#stream
+    this.#settings.log.info({ remote, reason: reason?.message }, 'no TLS: the handshake failed')
   }
 
   #beginTransmission(agreement: Agreement): void {
@@ -147,7 +203,10 @@ export class Connection implements StreamHandler {
       () => this.#drained(),
     )
     const { remote } = this.#stream
-    log.info({ remote, export: agreement.export.name }, 'client attached')
+    const name = agreement.export.name
+    const identity = this.#identity
+    const tls = identity === null ? {} : { tls: identity.protocol, peer: nameOf(identity) }
+    log.info({ remote, export: name, ...tls }, 'client attached')
     // What came together with the last option.
     this.#transmission.received(0)
   }

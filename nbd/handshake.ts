@@ -7,10 +7,10 @@
  * understood. Nothing is buffered here: an option's data is read in the caller's buffer, or skipped
  * as it arrives.
  */
-import type { ExportTable } from './export.ts'
+import type { TlsIdentity } from '../io/tls-identity.ts'
 import { OPTION_DATA_BYTES_MAX, OPTION_DISCARD_BYTES_MAX, OPTIONS_MAX } from './limits.ts'
 import { Negotiation } from './negotiation.ts'
-import type { Outcome } from './negotiation.ts'
+import type { NegotiationSettings, Outcome } from './negotiation.ts'
 import { OptionError, OptionReader } from './option-reader.ts'
 import { abort, exportName, optionHandlers } from './options.ts'
 import {
@@ -45,11 +45,8 @@ export const HANDSHAKE_RECEIVE_BYTES = HeaderSize.OPTION + OPTION_DATA_BYTES_MAX
 
 const HANDSHAKE_FLAGS = HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES
 
-export interface HandshakeSettings {
-  readonly exports: ExportTable
-}
-
 export class Handshake {
+  readonly #settings: NegotiationSettings
   readonly #negotiation: Negotiation
   #state: State = HandshakeState.CLIENT_FLAGS
   /** Of the current option. */
@@ -59,8 +56,23 @@ export class Handshake {
   #optionCount = 0
   #shuttingDown = false
 
-  constructor(settings: HandshakeSettings) {
-    this.#negotiation = new Negotiation(settings.exports)
+  constructor(settings: NegotiationSettings) {
+    this.#settings = settings
+    this.#negotiation = new Negotiation(settings)
+  }
+
+  /**
+   * The handshake that follows in TLS: it goes on with options. Of this one only the client's flags
+   * are kept, which are said once; what was negotiated in plain is forgotten, for somebody else may
+   * have asked for it (CVE-2021-3716).
+   */
+  inTls(identity: TlsIdentity): Handshake {
+    const next = new Handshake({ ...this.#settings, identity })
+    next.#negotiation.fixedNewstyle = this.#negotiation.fixedNewstyle
+    next.#negotiation.noZeroes = this.#negotiation.noZeroes
+    next.#state = HandshakeState.OPTION
+    next.#shuttingDown = this.#shuttingDown
+    return next
   }
 
   /** Null while the handshake goes on. */
@@ -156,6 +168,7 @@ export class Handshake {
     if (this.#option === Option.EXPORT_NAME) {
       if (this.#dataLeft > STRING_BYTES_MAX) return `${what}: the name is too long`
       if (this.#shuttingDown) return `${what} while the server is shutting down`
+      if (this.#negotiation.lacksTls) return `${what} without TLS`
     } else if (!this.#negotiation.fixedNewstyle)
       return `${what} from a client without fixed newstyle, which knows no replies`
     return null
@@ -184,7 +197,7 @@ export class Handshake {
 
   #answer(data: Uint8Array): void {
     const handler = optionHandlers.get(this.#option)
-    if (handler === undefined || this.#shuttingDown) return this.#refuse()
+    if (handler === undefined || this.#shuttingDown || this.#lacksTls) return this.#refuse()
     try {
       handler(this.#negotiation, new OptionReader(data))
     } catch (error) {
@@ -203,12 +216,19 @@ export class Handshake {
     return skipped
   }
 
+  /** Whatever it is: TLS comes first. */
+  get #lacksTls(): boolean {
+    return this.#option !== Option.STARTTLS && this.#negotiation.lacksTls
+  }
+
   /** Answers an option whose data was not looked at. */
   #refuse(): void {
     const { replies } = this.#negotiation
     const option = this.#option
     if (this.#shuttingDown)
       replies.error(option, OptionReply.ERR_SHUTDOWN, 'the server is shutting down')
+    else if (this.#lacksTls)
+      replies.error(option, OptionReply.ERR_TLS_REQD, 'this server wants TLS: say STARTTLS first')
     else if (optionHandlers.has(option))
       replies.error(
         option,

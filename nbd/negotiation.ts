@@ -2,6 +2,7 @@
  * What one client and we have agreed on so far: the state that options read and change. It knows
  * nothing of bytes; `handshake.ts` frames them, `options.ts` gives them their meaning.
  */
+import type { TlsIdentity } from '../io/tls-identity.ts'
 import { transmissionFlags } from './export-flags.ts'
 import type { Export, ExportTable } from './export.ts'
 import type { MetaContext } from './meta-contexts.ts'
@@ -12,10 +13,25 @@ import { OptionReply } from './protocol.ts'
 /** How a handshake ended. */
 export type Outcome =
   | { readonly kind: 'transmission'; readonly agreement: Agreement }
+  /** Send what is left to say, then speak TLS. Another handshake follows in it. */
+  | { readonly kind: 'tls' }
   /** The client said ABORT. Send what is left to say, then close. */
   | { readonly kind: 'aborted' }
   /** The client broke the protocol in a way that leaves nothing to say. Close. */
   | { readonly kind: 'violation'; readonly reason: string }
+
+/** Whether connections are encrypted: never, as the client wishes, always. */
+export const TlsMode = { OFF: 'off', ON: 'on', REQUIRE: 'require' } as const
+export type TlsMode = (typeof TlsMode)[keyof typeof TlsMode]
+
+/** What the options of a handshake are carried out with. */
+export interface NegotiationSettings {
+  readonly exports: ExportTable
+  /** Default: off. */
+  readonly tls?: TlsMode
+  /** Who the client is; without one there is no TLS yet. */
+  readonly identity?: TlsIdentity
+}
 
 /** All that the transmission phase needs to know. */
 export interface Agreement {
@@ -32,6 +48,9 @@ const NO_CONTEXTS: readonly MetaContext[] = []
 export class Negotiation {
   readonly replies = new OptionReplies()
   readonly #exports: ExportTable
+  readonly tls: TlsMode
+  /** Who the client is; null before TLS. */
+  readonly identity: TlsIdentity | null
   /** Null while the handshake goes on. */
   outcome: Outcome | null = null
   /** The client understands option replies; otherwise only EXPORT_NAME works. */
@@ -41,8 +60,15 @@ export class Negotiation {
   #contextsExportName = ''
   #contexts = NO_CONTEXTS
 
-  constructor(exports: ExportTable) {
+  constructor({ exports, tls = TlsMode.OFF, identity }: NegotiationSettings) {
     this.#exports = exports
+    this.tls = tls
+    this.identity = identity ?? null
+  }
+
+  /** Nothing but STARTTLS and ABORT is carried out (spec: "FORCEDTLS mode"). */
+  get lacksTls(): boolean {
+    return this.tls === TlsMode.REQUIRE && this.identity === null
   }
 
   list(): readonly Export[] {

@@ -6,7 +6,7 @@
 import type { Export } from './export.ts'
 import { BLOCK_SIZE_PREFERRED, LIST_ENTRIES_MAX, PAYLOAD_BYTES_MAX } from './limits.ts'
 import { listMetaContext, setMetaContext } from './meta-contexts.ts'
-import type { Negotiation } from './negotiation.ts'
+import { type Negotiation, TlsMode } from './negotiation.ts'
 import { OptionError } from './option-reader.ts'
 import type { OptionReader } from './option-reader.ts'
 import { InfoType, Option, OptionReply } from './protocol.ts'
@@ -56,9 +56,15 @@ function list(negotiation: Negotiation, data: OptionReader): void {
   negotiation.replies.ack(Option.LIST)
 }
 
-function startTls(_negotiation: Negotiation, data: OptionReader): void {
+/** The ACK is the last thing said in plain, and the request the last thing heard. */
+function startTls(negotiation: Negotiation, data: OptionReader): void {
   data.end()
-  throw new OptionError(OptionReply.ERR_POLICY, 'TLS is not configured on this server')
+  if (negotiation.tls === TlsMode.OFF)
+    throw new OptionError(OptionReply.ERR_POLICY, 'TLS is not configured on this server')
+  if (negotiation.identity !== null)
+    throw new OptionError(OptionReply.ERR_INVALID, 'the connection is encrypted already')
+  negotiation.replies.ack(Option.STARTTLS)
+  negotiation.outcome = { kind: 'tls' }
 }
 
 function structuredReply(negotiation: Negotiation, data: OptionReader): void {

@@ -4,7 +4,7 @@
  */
 import type { Io, ListenAddress, Listener, Stream } from '../io/io.ts'
 import { Connection } from './connection.ts'
-import type { ConnectionSettings } from './connection.ts'
+import type { ConnectionSettings, TlsSettings } from './connection.ts'
 import type { ExportTable } from './export.ts'
 import { SLABS_IDLE_MS, STOP_MS_MAX } from './limits.ts'
 import { type Log, SILENT } from './log.ts'
@@ -13,6 +13,8 @@ import { Resources } from './resources.ts'
 export interface ServerSettings {
   readonly io: Pick<Io, 'listen' | 'soon' | 'giveBack'>
   readonly exports: ExportTable
+  /** Default: no connection is encrypted. */
+  readonly tls?: TlsSettings
   /** Default: none. */
   readonly log?: Log
 }
@@ -39,12 +41,12 @@ export class Server {
   #stopped: Promise<void> | null = null
   #onEmpty: () => void = () => {}
 
-  constructor({ io, exports, log = SILENT }: ServerSettings) {
+  constructor({ io, exports, tls, log = SILENT }: ServerSettings) {
     this.#io = io
     this.#log = log
     this.#resources = new Resources(io.soon)
     const onOver = (connection: Connection): void => this.#over(connection)
-    this.#settings = { exports, log, resources: this.#resources, onOver }
+    this.#settings = { exports, tls: tls ?? null, log, resources: this.#resources, onOver }
     const giveBack = io.giveBack ?? (() => {})
     this.#sweep = setInterval(() => this.#resources.slabs.shrink(giveBack), SLABS_IDLE_MS)
     this.#sweep.unref()

@@ -3,9 +3,10 @@
  * bytes arriving in pieces, output collected. Exports have devices that are never called.
  */
 import type { Device } from '../../device/device.ts'
+import type { TlsIdentity } from '../../io/tls-identity.ts'
 import type { Export, ExportTable } from '../../nbd/export.ts'
 import { Handshake, HANDSHAKE_RECEIVE_BYTES } from '../../nbd/handshake.ts'
-import type { Agreement, Outcome } from '../../nbd/negotiation.ts'
+import type { Agreement, Outcome, TlsMode } from '../../nbd/negotiation.ts'
 import { parseGreeting, parseOptionReplies, u32 } from './naive-codec.ts'
 import type { OptionReplyMessage } from './naive-codec.ts'
 
@@ -49,19 +50,27 @@ export function tableOf(...exports: readonly Export[]): ExportTable {
 
 export const DISK: Export = { name: 'disk', description: 'a disk', device: silentDevice() }
 
+/** Somebody who has TLS and nothing to prove. */
+export const STRANGER: TlsIdentity = {
+  protocol: 'TLSv1.3',
+  cipher: 'TLS_AES_128_GCM_SHA256',
+  keyName: null,
+  certificate: null,
+}
+
 export class Conversation {
-  readonly handshake: Handshake
+  handshake: Handshake
   readonly #buffer = new Uint8Array(HANDSHAKE_RECEIVE_BYTES)
   #buffered = 0
   #output: Uint8Array[] = []
 
-  constructor(exports: ExportTable = tableOf(DISK)) {
-    this.handshake = new Handshake({ exports })
+  constructor(exports: ExportTable = tableOf(DISK), tls: TlsMode = 'off') {
+    this.handshake = new Handshake({ exports, tls })
   }
 
   /** A conversation in which greeting and client flags are done. */
-  static greeted(exports?: ExportTable, clientFlags = 3): Conversation {
-    const conversation = new Conversation(exports)
+  static greeted(exports?: ExportTable, clientFlags = 3, tls?: TlsMode): Conversation {
+    const conversation = new Conversation(exports, tls)
     parseGreeting(Buffer.from(conversation.handshake.greeting()))
     conversation.say(u32(clientFlags))
     return conversation
@@ -92,6 +101,13 @@ export class Conversation {
     }
     this.#buffer.copyWithin(0, start, this.#buffered)
     this.#buffered -= start
+  }
+
+  /** What is said from now on is said in TLS. Throws unless that was agreed, and nothing more. */
+  secure(identity = STRANGER): void {
+    if (this.outcome?.kind !== 'tls') throw new Error(`outcome: ${JSON.stringify(this.outcome)}`)
+    if (this.#buffered > 0) throw new Error('plain bytes behind STARTTLS')
+    this.handshake = this.handshake.inTls(identity)
   }
 
   /** What the handshake left for the transmission phase. */
@@ -137,6 +153,7 @@ export const Reply = {
   UNSUP: 0x80000001,
   POLICY: 0x80000002,
   INVALID: 0x80000003,
+  TLS_REQD: 0x80000005,
   UNKNOWN: 0x80000006,
   SHUTDOWN: 0x80000007,
   TOO_BIG: 0x80000009,

@@ -70,18 +70,25 @@ export interface Service {
   readonly listener: Listener
   readonly echoes: Echo[]
   connect(): Promise<net.Socket>
+  /** The connection below what `connect` returned. */
+  carrierOf(socket: net.Socket): net.Socket
   /** The next client's far side. */
   accepted(): Promise<Echo>
 }
+
+/** What a client does with its new connection before anything else, for instance TLS. */
+export type Upgrade = (socket: net.Socket) => Promise<net.Socket>
 
 /** @param listenOn of the engine under test */
 export async function serveEcho(
   t: ExecutionContext,
   address: ListenAddress,
   listenOn: Io['listen'] = listen,
+  upgrade: Upgrade = async (socket) => socket,
 ): Promise<Service> {
   const echoes: Echo[] = []
   const waiting: ((echo: Echo) => void)[] = []
+  const carriers = new WeakMap<net.Socket, net.Socket>()
   const listener = await listenOn(address, (stream) => {
     const echo = new Echo(stream)
     echoes.push(echo)
@@ -99,8 +106,11 @@ export async function serveEcho(
       t.teardown(() => socket.destroy())
       socket.on('error', () => {})
       await once(socket, 'connect')
-      return socket
+      const upgraded = await upgrade(socket)
+      carriers.set(upgraded, socket)
+      return upgraded
     },
+    carrierOf: (socket) => carriers.get(socket) ?? socket,
   }
 }
 

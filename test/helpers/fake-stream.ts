@@ -5,6 +5,8 @@
  */
 import assert from 'node:assert/strict'
 import type { Io, ListenAddress, Stream, StreamHandler } from '../../io/io.ts'
+import type { TlsContext } from '../../io/tls-context.ts'
+import type { TlsIdentity } from '../../io/tls-identity.ts'
 
 export class FakeStream implements Stream {
   readonly remote = 'test'
@@ -18,6 +20,8 @@ export class FakeStream implements Stream {
   isFinished = false
   isClosed = false
   sendCount = 0
+  /** What speaks TLS on this connection; nothing arrives or leaves here any more. */
+  successor: FakeStream | null = null
   /** Most bytes of one receive. */
   pieceBytes = Infinity
   #handler: StreamHandler | null = null
@@ -28,6 +32,8 @@ export class FakeStream implements Stream {
   #snapshot = Buffer.alloc(0)
   readonly #output: Buffer[] = []
   #isCalling = false
+  /** Set until the handshake of TLS is done. */
+  #onSecured: ((identity: TlsIdentity) => void) | null = null
 
   start(handler: StreamHandler): void {
     this.#handler = handler
@@ -60,6 +66,25 @@ export class FakeStream implements Stream {
 
   destroy(): void {
     this.isDestroyed = true
+  }
+
+  secure(_context: TlsContext, secured: (identity: TlsIdentity) => void): Stream {
+    assert(this.#sending.length === 0, 'TLS behind something plain that has not left')
+    assert(this.#isCalling || this.isPaused, 'TLS while plain bytes may arrive')
+    this.#handler = null
+    this.successor = new FakeStream()
+    this.successor.#onSecured = secured
+    this.successor.#incoming = this.#incoming
+    return this.successor
+  }
+
+  /** The handshake of TLS succeeds, or fails over plain bytes. */
+  shakeHands(identity: TlsIdentity): void {
+    const secured = this.#onSecured
+    assert(secured !== null && this.#handler !== null)
+    this.#onSecured = null
+    if (this.#incoming.length > 0) this.break(new Error('wrong version number'))
+    else this.#call(() => secured(identity))
   }
 
   /** Bytes that are on their way out. */
@@ -102,7 +127,7 @@ export class FakeStream implements Stream {
       this.#sent()
       return true
     }
-    if (this.isPaused) return false
+    if (this.isPaused || this.#onSecured !== null) return false
     if (this.#incoming.length > 0) {
       this.#receive(this.#incoming)
       return true

@@ -5,7 +5,7 @@ import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import type { Io, ListenAddress } from '../../io/io.ts'
 import { sameBytes } from '../helpers/bytes.ts'
-import { serveEcho, unixAddress } from '../helpers/echo.ts'
+import { serveEcho, type Service, unixAddress, type Upgrade } from '../helpers/echo.ts'
 import { Random, seedFor } from '../helpers/random.ts'
 
 async function readAll(socket: net.Socket): Promise<Buffer> {
@@ -19,22 +19,27 @@ const ADDRESSES: readonly (readonly [string, (t: ExecutionContext) => ListenAddr
   ['unix', unixAddress],
 ]
 
-export function streamContract(listen: Io['listen']): void {
-  for (const [kind, addressFor] of ADDRESSES) {
-    streamTests(listen, kind, addressFor)
-    sendTests(listen, kind, addressFor)
-    endTests(listen, kind, addressFor)
+/**
+ * @param listen gives streams of the kind under test
+ * @param upgrade makes a client's connection one of that kind
+ * @param prefix of the titles
+ */
+export function streamContract(listen: Io['listen'], upgrade?: Upgrade, prefix = ''): void {
+  for (const [network, addressFor] of ADDRESSES) {
+    const kind = prefix + network
+    const serve: Serve = (t) => serveEcho(t, addressFor(t), listen, upgrade)
+    streamTests(serve, kind)
+    sendTests(serve, kind)
+    endTests(serve, kind)
   }
 }
 
-function streamTests(
-  listen: Io['listen'],
-  kind: string,
-  addressFor: (t: ExecutionContext) => ListenAddress,
-): void {
+type Serve = (t: ExecutionContext) => Promise<Service>
+
+function streamTests(serve: Serve, kind: string): void {
   test(`${kind}: bytes arrive in the handler's memory and go back`, async (t) => {
     const random = new Random(seedFor(t))
-    const { connect, echoes } = await serveEcho(t, addressFor(t), listen)
+    const { connect, echoes } = await serve(t)
     const socket = await connect()
     const bytes = random.bytes(300_000)
     socket.end(bytes)
@@ -44,7 +49,7 @@ function streamTests(
   })
 
   test(`${kind}: many pieces in one send arrive in order`, async (t) => {
-    const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
+    const { connect, accepted } = await serve(t)
     const pending = accepted()
     const socket = await connect()
     const { stream, ...echo } = await pending
@@ -58,7 +63,7 @@ function streamTests(
   })
 
   test(`${kind}: a paused stream receives nothing until it is resumed`, async (t) => {
-    const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
+    const { connect, accepted } = await serve(t)
     const pending = accepted()
     const socket = await connect()
     const echo = await pending
@@ -76,13 +81,9 @@ function streamTests(
   })
 }
 
-function sendTests(
-  listen: Io['listen'],
-  kind: string,
-  addressFor: (t: ExecutionContext) => ListenAddress,
-): void {
+function sendTests(serve: Serve, kind: string): void {
   test(`${kind}: the pieces are the sender's again after a send, then finish ends`, async (t) => {
-    const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
+    const { connect, accepted } = await serve(t)
     const pending = accepted()
     const socket = await connect()
     const echo = await pending
@@ -97,7 +98,7 @@ function sendTests(
 
   test(`${kind}: a send that fills the socket leaves whole, and is reported once`, async (t) => {
     const random = new Random(seedFor(t))
-    const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
+    const { connect, accepted } = await serve(t)
     const pending = accepted()
     const socket = await connect()
     const echo = await pending
@@ -114,19 +115,15 @@ function sendTests(
   })
 }
 
-function endTests(
-  listen: Io['listen'],
-  kind: string,
-  addressFor: (t: ExecutionContext) => ListenAddress,
-): void {
+function endTests(serve: Serve, kind: string): void {
   test(`${kind}: a client that resets is a closed stream, not an exception`, async (t) => {
-    const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
+    const { connect, carrierOf, accepted } = await serve(t)
     const pending = accepted()
     const socket = await connect()
     const echo = await pending
     echo.onReceived = () => {
-      if (kind === 'tcp') socket.resetAndDestroy()
-      else socket.destroy()
+      if (kind.endsWith('tcp')) carrierOf(socket).resetAndDestroy()
+      else carrierOf(socket).destroy()
       const again = (): void => {
         if (!echo.events.includes('closed')) setImmediate(again)
       }
@@ -140,7 +137,7 @@ function endTests(
   })
 
   test(`${kind}: destroy closes at once and is heard once`, async (t) => {
-    const { connect, accepted } = await serveEcho(t, addressFor(t), listen)
+    const { connect, accepted } = await serve(t)
     const pending = accepted()
     const socket = await connect()
     const echo = await pending

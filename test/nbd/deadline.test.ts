@@ -1,6 +1,9 @@
 import { mock } from 'node:test'
 import test from 'ava'
 import { MemoryDevice } from '../../device/memory.ts'
+import type { TlsContext } from '../../io/tls-context.ts'
+import type { TlsSettings } from '../../nbd/connection.ts'
+import { STRANGER } from '../helpers/conversation.ts'
 import { FakeIo } from '../helpers/fake-stream.ts'
 import { silentLog } from '../helpers/memory-session.ts'
 import { infoData, option, u32 } from '../helpers/naive-codec.ts'
@@ -10,11 +13,11 @@ import { Server } from '../../nbd/server.ts'
 test.before(() => mock.timers.enable({ apis: ['setTimeout'] }))
 test.after.always(() => mock.timers.reset())
 
-async function connect() {
+async function connect(tls?: TlsSettings) {
   const entry = { name: '', description: '', device: new MemoryDevice(1024) }
   const fake = new FakeIo()
   const exports = { find: () => entry, list: () => [entry] }
-  const server = new Server({ io: fake.io, exports, log: silentLog })
+  const server = new Server({ io: fake.io, exports, log: silentLog, ...(tls && { tls }) })
   await server.listen({ kind: 'unix', path: 'fake' })
   return { server, stream: fake.connect() }
 }
@@ -69,4 +72,26 @@ test.serial('stop cuts off a client that does not take its replies', async (t) =
   t.true(stream.isDestroyed)
   stream.step()
   await stopped
+})
+
+test.serial('the deadline of the handshake goes on while TLS begins', async (t) => {
+  const { stream } = await connect({ mode: 'on', context: {} as TlsContext })
+  stream.push(Buffer.concat([u32(3), option(5)]))
+  while (stream.step());
+  mock.timers.tick(9_999)
+  t.is(stream.successor?.isDestroyed, false)
+  mock.timers.tick(1)
+  t.is(stream.successor?.isDestroyed, true)
+})
+
+test.serial('the deadline of the handshake goes on in TLS', async (t) => {
+  const { stream } = await connect({ mode: 'on', context: {} as TlsContext })
+  stream.push(Buffer.concat([u32(3), option(5)]))
+  while (stream.step());
+  mock.timers.tick(9_000)
+  stream.successor?.shakeHands(STRANGER)
+  mock.timers.tick(999)
+  t.is(stream.successor?.isDestroyed, false)
+  mock.timers.tick(1)
+  t.is(stream.successor?.isDestroyed, true)
 })

@@ -1,14 +1,22 @@
 /** All short sequences of options, against a model of what the specification says about each. */
 import test from 'ava'
+import type { TlsMode } from '../../nbd/negotiation.ts'
 import { Conversation, DISK, Reply, tableOf } from '../helpers/conversation.ts'
 import { infoData, metaData, option } from '../helpers/naive-codec.ts'
 
-const SEQUENCE_LENGTH_MAX = 4
+/** Longest sequence in each mode. */
+const MODES: readonly (readonly [TlsMode, number])[] = [
+  ['off', 4],
+  ['on', 4],
+  ['require', 3],
+]
 const BASE = ['base:allocation']
 const OTHER = { ...DISK, name: 'other' }
 
 /** What the client has reached, as the specification has it. */
 interface Model {
+  readonly mode: TlsMode
+  isSecure: boolean
   structured: boolean
   contextsOf: string | null
   end: 'disk' | 'other' | 'aborted' | 'violation' | null
@@ -34,12 +42,31 @@ function selects(name: string | null, reply: number): Step['effect'] {
   }
 }
 
+/** Whatever was agreed before is forgotten. */
+function startTls(model: Model): number {
+  if (model.mode === 'off') return Reply.POLICY
+  if (model.isSecure) return Reply.INVALID
+  model.isSecure = true
+  model.structured = false
+  model.contextsOf = null
+  return Reply.ACK
+}
+
+/** What a server that demands TLS does before it: only STARTTLS and ABORT are carried out. */
+function beforeTls(model: Model, step: Step): number {
+  const code = step.bytes[11]
+  if (code === 2 || code === 5) return step.effect(model)
+  if (code !== 1) return Reply.TLS_REQD
+  model.end = 'violation'
+  return 0
+}
+
 const STEPS: readonly Step[] = [
   { bytes: option(1, Buffer.from('disk')), effect: ends('disk', 0) },
   { bytes: option(1, Buffer.from('nowhere')), effect: ends('violation', 0) },
   { bytes: option(2, Buffer.from('bye')), effect: ends('aborted', Reply.ACK) },
   { bytes: option(3), effect: () => Reply.ACK },
-  { bytes: option(5), effect: () => Reply.POLICY },
+  { bytes: option(5), effect: startTls },
   { bytes: option(6, infoData('disk', [0, 1, 2, 3])), effect: () => Reply.ACK },
   { bytes: option(7, infoData('other', [3])), effect: ends('other', Reply.ACK) },
   { bytes: option(7, infoData('nowhere')), effect: () => Reply.UNKNOWN },
@@ -57,17 +84,21 @@ const STEPS: readonly Step[] = [
   { bytes: option(77, Buffer.alloc(9)), effect: () => Reply.UNSUP },
 ]
 
-function run(conversation: Conversation, sequence: readonly Step[]): string {
-  const model: Model = { structured: false, contextsOf: null, end: null }
+function run(mode: TlsMode, sequence: readonly Step[]): string {
+  const conversation = Conversation.greeted(TABLE, 3, mode)
+  const model: Model = { mode, isSecure: false, structured: false, contextsOf: null, end: null }
   for (const step of sequence) {
     if (model.end !== null) break
     conversation.say(step.bytes)
     const heard = conversation.handshake.outcome?.kind === 'transmission'
-    const final = step.effect(model)
+    const wasSecure = model.isSecure
+    const isRefused = mode === 'require' && !wasSecure
+    const final = isRefused ? beforeTls(model, step) : step.effect(model)
     if (final === 0) {
       const size = model.end === 'violation' ? 0 : 10
       if (conversation.heard().length !== size) return 'EXPORT_NAME answer'
     } else if (conversation.heardReplies().at(-1)?.type !== final) return `reply, not ${final}`
+    if (model.isSecure !== wasSecure) conversation.secure()
     if (heard !== (model.end === 'disk' || model.end === 'other')) return 'transmission'
   }
   return compare(conversation, model)
@@ -86,17 +117,20 @@ function compare(conversation: Conversation, model: Model): string {
   return agreement.contexts.length === selected ? '' : 'contexts'
 }
 
-test(`all sequences of up to ${SEQUENCE_LENGTH_MAX} options end in the right state`, (t) => {
-  const table = tableOf(DISK, OTHER)
-  let count = 0
-  const visit = (sequence: readonly Step[]): void => {
-    const problem = run(Conversation.greeted(table), sequence)
-    const names = sequence.map((step) => STEPS.indexOf(step)).join()
-    if (problem !== '') t.fail(`sequence ${names}: ${problem}`)
-    count++
-    if (sequence.length === SEQUENCE_LENGTH_MAX) return
-    for (const step of STEPS) visit([...sequence, step])
-  }
-  visit([])
-  t.is(count, 1 + 14 + 14 ** 2 + 14 ** 3 + 14 ** 4)
-})
+const TABLE = tableOf(DISK, OTHER)
+
+for (const [mode, lengthMax] of MODES) {
+  test(`all sequences of up to ${lengthMax} options end in the right state, TLS ${mode}`, (t) => {
+    let count = 0
+    const visit = (sequence: readonly Step[]): void => {
+      const problem = run(mode, sequence)
+      const names = sequence.map((step) => STEPS.indexOf(step)).join()
+      if (problem !== '') t.fail(`sequence ${names}: ${problem}`)
+      count++
+      if (sequence.length === lengthMax) return
+      for (const step of STEPS) visit([...sequence, step])
+    }
+    visit([])
+    t.is(count, (14 ** (lengthMax + 1) - 1) / 13)
+  })
+}

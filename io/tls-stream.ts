@@ -1,0 +1,173 @@
+/**
+ * TLS over a socket of Node, as the server.
+ *
+ *   started ─▶ handshake ─▶ secured ─▶ (finished, ended) ─▶ closed
+ *                  └── failed ─────────────────────────────────▲
+ *
+ * What arrives is copied into the handler's memory. A large send is encrypted piece by piece: it
+ * neither blocks the loop nor is it in memory a second time.
+ */
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { Stream, StreamHandler } from './io.ts'
+import type { TlsContext } from './tls-context.ts'
+import type { TlsIdentity } from './tls-identity.ts'
+
+/** Encrypted in one go: less than a millisecond. */
+const SLICE_BYTES = 512 * 1024
+
+const NO_PIECES: readonly Uint8Array[] = []
+
+export class TlsStream implements Stream {
+  readonly remote: string
+  readonly #context: TlsContext
+  readonly #secured: (identity: TlsIdentity) => void
+  /** The connection, in which nobody but TLS reads and writes. */
+  readonly #carrier: Socket
+  /** Null until the handshake is done. */
+  #socket: TLSSocket | null = null
+  #handler: StreamHandler | null = null
+  #error: Error | null = null
+  #isPaused = false
+  #isFinished = false
+  #isDestroyed = false
+  /** What 'data' brought and a paused handler did not want. */
+  #held: Uint8Array | null = null
+  // What is being sent: `#offset` bytes of the piece at `#index`, and all before it, were given on.
+  #pieces = NO_PIECES
+  #index = 0
+  #offset = 0
+  readonly #onHeld = (): void => {
+    const held = this.#held
+    this.#held = null
+    if (held !== null && this.#handler !== null) this.#received(this.#handler, held)
+    if (this.#held === null && !this.#isPaused) this.#socket?.resume()
+  }
+  readonly #onSent = (error?: Error | null): void => {
+    if (error) return
+    if (this.#index < this.#pieces.length) return this.#sendSlice()
+    this.#pieces = NO_PIECES
+    if (this.#isFinished) this.#socket?.end()
+    this.#handler?.sent()
+  }
+
+  /**
+   * @param carrier connected, paused, without listeners that mind what comes
+   * @param secured see `Stream.secure`
+   */
+  constructor(
+    carrier: Socket,
+    remote: string,
+    context: TlsContext,
+    secured: (identity: TlsIdentity) => void,
+  ) {
+    this.#carrier = carrier
+    this.remote = remote
+    this.#context = context
+    this.#secured = secured
+    carrier.on('error', (error) => (this.#error ??= error))
+  }
+
+  start(handler: StreamHandler): void {
+    this.#handler = handler
+    process.nextTick(() => this.#begin(handler))
+  }
+
+  send(pieces: readonly Uint8Array[]): boolean {
+    this.#pieces = pieces
+    this.#index = this.#offset = 0
+    this.#sendSlice()
+    return false
+  }
+
+  pause(): void {
+    this.#isPaused = true
+    this.#socket?.pause()
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    if (this.#held === null) this.#socket?.resume()
+    else process.nextTick(this.#onHeld)
+  }
+
+  finish(): void {
+    this.#isFinished = true
+    if (this.#pieces.length === 0) this.#socket?.end()
+  }
+
+  destroy(): void {
+    this.#isDestroyed = true
+    if (this.#socket === null) this.#carrier.destroy()
+    else this.#socket.destroy()
+  }
+
+  secure(): Stream {
+    throw new Error('this stream is secure')
+  }
+
+  #begin(handler: StreamHandler): void {
+    const carrier = this.#carrier
+    if (carrier.destroyed) return handler.closed(this.#error)
+    // Who says nothing more in the middle of the handshake has left.
+    carrier.allowHalfOpen = false
+    this.#context.handshake(carrier, {
+      secured: (socket, identity) => this.#begun(handler, socket, identity),
+      failed: (reason) => {
+        if (!this.#isDestroyed) this.#error ??= reason
+        if (carrier.closed) return handler.closed(this.#error)
+        carrier.once('close', () => handler.closed(this.#error))
+        carrier.destroy()
+      },
+    })
+  }
+
+  #begun(handler: StreamHandler, socket: TLSSocket, identity: TlsIdentity): void {
+    this.#socket = socket
+    socket.allowHalfOpen = true
+    socket.on('error', (error) => (this.#error ??= error))
+    socket.on('end', () => handler.ended())
+    socket.on('close', () => handler.closed(this.#error))
+    this.#secured(identity)
+    socket.on('data', (bytes) => this.#received(handler, bytes))
+    if (this.#isPaused) socket.pause()
+    // What was asked for before.
+    if (this.#pieces.length > 0) this.#sendSlice()
+    else if (this.#isFinished) socket.end()
+  }
+
+  #received(handler: StreamHandler, bytes: Uint8Array): void {
+    let left = bytes
+    while (left.length > 0 && !this.#isPaused && this.#socket?.destroyed === false) {
+      const target = handler.receiveBuffer()
+      const count = Math.min(target.length, left.length)
+      target.set(left.subarray(0, count))
+      left = left.subarray(count)
+      handler.received(count)
+    }
+    this.#held = left.length > 0 ? left : null
+  }
+
+  #sendSlice(): void {
+    const socket = this.#socket
+    if (socket === null) return
+    socket.cork()
+    for (let room = SLICE_BYTES; room > 0;) {
+      const piece = this.#pieces[this.#index]
+      const bytes = piece.subarray(this.#offset, this.#offset + room)
+      room -= bytes.length
+      this.#offset += bytes.length
+      if (this.#offset === piece.length) {
+        this.#index++
+        this.#offset = 0
+      }
+      if (room > 0 && this.#index < this.#pieces.length) {
+        socket.write(bytes)
+        continue
+      }
+      socket.write(bytes, this.#onSent)
+      break
+    }
+    socket.uncork()
+  }
+}
