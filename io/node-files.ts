@@ -14,6 +14,7 @@ import { lockFile, lockHolder } from './lock.ts'
 import { alignedMemory } from './memory.ts'
 import { Slowness } from './slowness.ts'
 import { Fallocate, type SystemCalls } from './syscalls.ts'
+import { neighbourReads, neighbourWrites, type Neighbours } from './neighbours.ts'
 import { ThreadSlot, ThreadQueue, errnoOf } from './node-threads.ts'
 
 const EINTR = 4
@@ -23,20 +24,29 @@ const EOPNOTSUPP = 95
 export class NodeFiles implements Files {
   readonly #calls: SystemCalls | null
   readonly #threads: ThreadQueue
-  readonly #slowness = new Slowness()
-
+  protected readonly slowness = new Slowness()
   readonly #direct: DirectFiles | null
+  readonly #reads: Neighbours | null
+  readonly #writes: Neighbours | null
 
   constructor(calls: SystemCalls | null) {
     this.#calls = calls
     this.#threads = new ThreadQueue(calls)
     const start: StartTransfer = (operation, isWrite) => this.startTransfer(operation, isWrite)
     this.#direct = calls === null ? null : new DirectFiles(calls, start)
+    this.#reads = calls && neighbourReads(calls, (operation) => this.readAlone(operation))
+    this.#writes =
+      calls && neighbourWrites(calls, this.slowness, (operation) => this.writeAlone(operation))
   }
 
   read(operation: FileOperation): boolean {
     operation.result = 0
     if (this.isDirect(operation.fd)) return this.startDirect(operation, false)
+    if (this.#reads !== null && !operation.atOnce && this.#reads.take(operation)) return false
+    return this.readAlone(operation)
+  }
+
+  protected readAlone(operation: FileOperation): boolean {
     if (this.#calls !== null) {
       const { fd, buffer, bufferOffset, length, position } = operation
       const count = this.#calls.readNowait(fd, buffer, bufferOffset, length, position)
@@ -54,8 +64,13 @@ export class NodeFiles implements Files {
   write(operation: FileOperation): boolean {
     operation.result = 0
     if (this.isDirect(operation.fd)) return this.startDirect(operation, true)
+    if (this.#writes !== null && this.#writes.take(operation)) return false
+    return this.writeAlone(operation)
+  }
+
+  protected writeAlone(operation: FileOperation): boolean {
     const start = performance.now()
-    if (this.#calls === null || this.#slowness.mustAvoid(start)) {
+    if (this.#calls === null || this.slowness.mustAvoid(start)) {
       ThreadSlot.of(operation, this.#threads).write()
       return false
     }
@@ -76,7 +91,7 @@ export class NodeFiles implements Files {
       if (count > 0) done += count
     }
     operation.result = length
-    this.#slowness.took(start, performance.now())
+    this.slowness.took(start, performance.now())
     return true
   }
 
@@ -133,7 +148,10 @@ export class NodeFiles implements Files {
     return true
   }
 
-  submit(): void {}
+  submit(): void {
+    this.#reads?.transferNow()
+    this.#writes?.transferNow()
+  }
 
   memory(bytes: number): Uint8Array {
     return this.#calls === null ? alignedMemory(bytes) : this.#calls.memory(bytes)

@@ -28,6 +28,7 @@ export class SystemCalls {
   readonly #errno: () => number
   readonly #pwrite: Call
   readonly #preadv2: Call
+  readonly #pwritev: Call
   readonly #lseek: Call
   readonly #flock: Call
   readonly #madvise: Call
@@ -51,6 +52,7 @@ export class SystemCalls {
       'long preadv2(int fd, uint64_t iov, int count, int64_t at, int flags)',
     )
     this.#pwrite = libc.func('long pwrite(int fd, uint64_t data, size_t count, int64_t at)')
+    this.#pwritev = libc.func('long pwritev(int fd, uint64_t iov, int count, int64_t at)')
     this.#lseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)')
     this.#flock = libc.func('int flock(int fd, int operation)')
     this.#madvise = libc.func('int madvise(uint64_t address, size_t length, int advice)')
@@ -75,6 +77,15 @@ export class SystemCalls {
 
   write(fd: number, buffer: Uint8Array, start: number, length: number, at: number): number {
     return this.#result(this.#pwrite(fd, this.addressOf(buffer, start, length), length, at))
+  }
+
+  /** The same into several places. @param vector address of `count` iovecs */
+  readVectorNowait(fd: number, vector: number, count: number, at: number): number {
+    return this.#result(this.#preadv2(fd, vector, count, at, RWF_NOWAIT))
+  }
+
+  writeVector(fd: number, vector: number, count: number, at: number): number {
+    return this.#result(this.#pwritev(fd, vector, count, at))
   }
 
   /** A mistake of ours must not become one of the kernel's in somebody else's memory. */

@@ -7,7 +7,6 @@
 import { resumeFrom } from './direct-files.ts'
 import type { FileOperation } from './io.ts'
 import { NodeFiles } from './node-files.ts'
-import { Slowness } from './slowness.ts'
 import { Fallocate, type SystemCalls } from './syscalls.ts'
 import { FSYNC_DATASYNC, Opcode } from './uring-abi.ts'
 import type { Entry, RingUser } from './uring-entry.ts'
@@ -30,7 +29,6 @@ export class UringFiles extends NodeFiles {
   readonly #ring: Ring
   readonly #calls: SystemCalls
   readonly #options: UringFilesOptions
-  readonly #slowness = new Slowness()
   /** Reads since the last `submit`, and those between it and the one before that had any. */
   #batchReads = 0
   #lastBatchReads = 0
@@ -42,10 +40,8 @@ export class UringFiles extends NodeFiles {
     this.#options = options
   }
 
-  override read(operation: FileOperation): boolean {
-    operation.result = 0
+  protected override readAlone(operation: FileOperation): boolean {
     const { fd, buffer, bufferOffset, length, position } = operation
-    if (this.isDirect(fd)) return this.startDirect(operation, false)
     this.#batchReads++
     const isSmall = !operation.atOnce && length <= BATCHED_BYTES_MAX
     const isBatched = isSmall && this.#lastBatchReads >= BATCH_READS_MIN
@@ -56,14 +52,12 @@ export class UringFiles extends NodeFiles {
     return count === length || count === 0 || this.#start(operation, Opcode.READ, 0)
   }
 
-  override write(operation: FileOperation): boolean {
-    operation.result = 0
+  protected override writeAlone(operation: FileOperation): boolean {
     const { fd, buffer, bufferOffset, length, position } = operation
-    if (this.isDirect(fd)) return this.startDirect(operation, true)
     const start = performance.now()
-    if (this.#slowness.mustAvoid(start)) return this.#start(operation, Opcode.WRITE, 0)
+    if (this.slowness.mustAvoid(start)) return this.#start(operation, Opcode.WRITE, 0)
     const count = this.#calls.write(fd, buffer, bufferOffset, length, position)
-    this.#slowness.took(start, performance.now())
+    this.slowness.took(start, performance.now())
     if (count > 0) operation.result = count
     return count === length || this.#start(operation, Opcode.WRITE, 0)
   }
@@ -94,6 +88,7 @@ export class UringFiles extends NodeFiles {
   }
 
   override submit(): void {
+    super.submit()
     if (this.#batchReads === 0) return
     this.#lastBatchReads = this.#batchReads
     this.#batchReads = 0

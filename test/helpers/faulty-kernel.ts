@@ -141,6 +141,12 @@ export class FaultyKernel {
         const result = real(fd, vector, count, at, flags)
         return result > 0 ? this.shorter(result) : result
       },
+      pwritev: (real) => (fd, vector, count, at) => {
+        if (this.chance(0.05)) return fail(EINTR)
+        if (this.chance(0.03)) return fail(this.#error(''))
+        const result = real(fd, vector, count, at)
+        return result > 0 ? this.shorter(result) : result
+      },
       pwrite: (real) => (fd, data, count, at) => {
         if (this.chance(0.05)) return fail(EINTR)
         if (this.chance(0.03)) return fail(this.#error(''))
