@@ -133,15 +133,18 @@ check('the descriptor has O_DIRECT, one without it has not', async (t, scene) =>
 check('a number that was a direct descriptor is an ordinary one after it', async (t, scene) => {
   const { files, path } = scene
   fs.truncateSync(path, PAGE)
-  const direct = await files.open(path, O_RDWR | O_DIRECT)
-  await files.close(direct)
-  // The kernel gives the lowest free number; other tests open files, too.
-  const opened = [await files.open(path, O_RDWR)]
-  while (opened.at(-1) !== direct) opened.push(await files.open(path, O_RDWR))
+  const opened = [-1]
+  let direct = -2
+  // The kernel gives the lowest free number; other tests may take it first.
+  while (opened.at(-1) !== direct) {
+    direct = await files.open(path, O_RDWR | O_DIRECT)
+    await files.close(direct)
+    opened.push(await files.open(path, O_RDWR))
+  }
   const operation = new IoOperation()
   const fields = { fd: direct, buffer: new Uint8Array(10).fill(5), length: 10, position: 3 }
   t.is(await operation.run((each) => files.write(each), fields), 10)
-  for (const each of opened) await files.close(each)
+  for (const each of opened.slice(1)) await files.close(each)
   t.is(fs.readFileSync(path)[5], 5)
 })
 
