@@ -9,6 +9,7 @@ import {
   parseDescriptor,
 } from './descriptor.ts'
 import { DiskError } from './disk-error.ts'
+import { makeDurableDirectory } from './durable-directory.ts'
 import type { Layer } from './layer.ts'
 import { CHUNK_SIZE_DEFAULT } from './limits.ts'
 import { Part } from './part.ts'
@@ -50,7 +51,7 @@ export async function createDisk(files: Files, options: CreateOptions): Promise<
     await closeChain(files, parents)
   }
   await makeParts(files, descriptor)
-  await files.makeDirectory(path.dirname(file))
+  await makeDurableDirectory(files, path.dirname(file))
   await files.createText(file, text).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'EEXIST' ? taken(file) : error
   })
@@ -160,7 +161,7 @@ async function refuseChunks(files: Files, part: Part): Promise<void> {
 async function makeParts(files: Files, descriptor: Descriptor): Promise<void> {
   const made = new Set<string>()
   for (const { directory, chunksMax } of descriptor.parts) {
-    await files.makeDirectory(directory).catch((error: Error) => {
+    await makeDurableDirectory(files, directory).catch((error: Error) => {
       throw new DiskError('EPART', `part ${directory} cannot be made: ${error.message}`)
     })
     const part = new Part(directory, chunksMax)

@@ -1,0 +1,38 @@
+/**
+ * Makes directories that are there after a power loss. A new directory is a name in the one above
+ * it, and durable only when that one is synced.
+ */
+import fs from 'node:fs'
+import path from 'node:path'
+import type { Files } from '../io/io.ts'
+import { AwaitedOperation, orThrow } from './awaited-operation.ts'
+
+const { O_RDONLY, O_DIRECTORY } = fs.constants
+
+/** @param directory absolute; those missing above it are made, too. Throws system errors. */
+export async function makeDurableDirectory(files: Files, directory: string): Promise<void> {
+  const missing: string[] = []
+  for (let at = directory; !(await exists(files, at)); at = path.dirname(at)) missing.push(at)
+  await files.makeDirectory(directory)
+  for (const each of missing) await syncNames(files, path.dirname(each))
+}
+
+async function exists(files: Files, file: string): Promise<boolean> {
+  try {
+    await files.status(file)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
+}
+
+async function syncNames(files: Files, directory: string): Promise<void> {
+  const operation = new AwaitedOperation()
+  operation.fd = await files.open(directory, O_RDONLY | O_DIRECTORY)
+  try {
+    orThrow(await operation.run((each) => files.syncDirectory(each)), 'sync')
+  } finally {
+    await files.close(operation.fd)
+  }
+}
