@@ -1,21 +1,16 @@
 /** The control path of a simulated process: each call takes effect some time before it resolves. */
-import type { CallKind, Faults } from './faults.ts'
-import type { SimulatedMachine } from './machine.ts'
+import type { CallKind, Fault } from './faults.ts'
 import { PendingCall } from './pending-call.ts'
+import type { ProcessState } from './process-state.ts'
 import { codeOf, systemError } from './system-error.ts'
 
 const NEVER = (): void => {}
 
 export class ControlCalls {
-  isDead = false
-  readonly #machine: SimulatedMachine
-  readonly #faults: Faults
-  readonly #pending: PendingCall[]
+  readonly #process: ProcessState
 
-  constructor(machine: SimulatedMachine, faults: Faults, pending: PendingCall[]) {
-    this.#machine = machine
-    this.#faults = faults
-    this.#pending = pending
+  constructor(process: ProcessState) {
+    this.#process = process
   }
 
   /** @param mayReach with a fault that reaches through, the effect takes place all the same */
@@ -26,21 +21,38 @@ export class ControlCalls {
     effect: () => Result,
     mayReach = false,
   ): Promise<Result> {
-    if (this.isDead) return new Promise(NEVER)
-    const fault = this.#faults.strike(kind)
+    const { faults, isDead, isImmediate, machine, pending } = this.#process
+    if (isDead) return new Promise(NEVER)
+    const fault = faults.strike(kind)
+    const act = (): Result => {
+      machine.onCall?.(`${call} ${file}${fault === null ? '' : ` fails: ${fault.errno}`}`)
+      return perform(call, file, effect, fault, mayReach)
+    }
     return new Promise((resolve, reject) => {
+      // Throwing in here rejects.
+      if (isImmediate) return resolve(act())
       let settle = NEVER
       const stage = (): void => {
-        this.#machine.onCall?.(`${call} ${file}${fault === null ? '' : ` fails: ${fault.errno}`}`)
         try {
-          const result = fault === null || (mayReach && fault.reach === 1) ? effect() : null
-          if (fault !== null) throw systemError(codeOf(fault.errno), call, file)
-          settle = () => resolve(result as Result)
+          const result = act()
+          settle = () => resolve(result)
         } catch (error) {
           settle = () => reject(error as Error)
         }
       }
-      this.#pending.push(new PendingCall([stage], () => settle()))
+      pending.push(new PendingCall([stage], () => settle()))
     })
   }
+}
+
+function perform<Result>(
+  call: string,
+  file: string,
+  effect: () => Result,
+  fault: Fault | null,
+  mayReach: boolean,
+): Result {
+  if (fault === null) return effect()
+  if (mayReach && fault.reach === 1) effect()
+  throw systemError(codeOf(fault.errno), call, file)
 }

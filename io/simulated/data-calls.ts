@@ -4,13 +4,14 @@
  * had a part of its effect.
  */
 import type { FileOperation } from '../io.ts'
-import type { Descriptors, OpenFile } from './descriptors.ts'
+import type { OpenFile } from './descriptors.ts'
 import { SimulatedDirectory, type SimulatedNode } from './directory.ts'
-import { CallKind, type Fault, type Faults } from './faults.ts'
+import { CallKind, type Fault } from './faults.ts'
 import { SimulatedFile } from './file.ts'
 import { BLOCK_SIZE, SECTOR_SIZE } from './file-image.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { PendingCall } from './pending-call.ts'
+import type { ProcessState } from './process-state.ts'
 
 const EBADF = 9
 const EOPNOTSUPP = 95
@@ -20,22 +21,12 @@ type Stages = (() => void)[]
 const CHANGES: readonly CallKind[] = [CallKind.WRITE, CallKind.FALLOCATE, CallKind.TRUNCATE]
 
 export class DataCalls {
-  isDead = false
+  readonly #process: ProcessState
   readonly #machine: SimulatedMachine
-  readonly #descriptors: Descriptors
-  readonly #faults: Faults
-  readonly #pending: PendingCall[]
 
-  constructor(
-    machine: SimulatedMachine,
-    descriptors: Descriptors,
-    faults: Faults,
-    pending: PendingCall[],
-  ) {
-    this.#machine = machine
-    this.#descriptors = descriptors
-    this.#faults = faults
-    this.#pending = pending
+  constructor(process: ProcessState) {
+    this.#process = process
+    this.#machine = process.machine
   }
 
   read(operation: FileOperation): boolean {
@@ -53,7 +44,8 @@ export class DataCalls {
     const { buffer, bufferOffset, length, position } = operation
     return this.#begin(CallKind.WRITE, 'write', operation, (file, fault) => {
       const part = (from: number, to: number) => (): void => {
-        const data = buffer.slice(bufferOffset + from, bufferOffset + to)
+        // A copy, also of a Buffer, whose own `slice` makes none.
+        const data = new Uint8Array(buffer.subarray(bufferOffset + from, bufferOffset + to))
         const isLonger = position + to > file.cache.size
         const at = position + from
         file.change({
@@ -134,9 +126,10 @@ export class DataCalls {
     operation: FileOperation,
     stagesOf: (node: SimulatedNode, fault: Fault | null) => Stages,
   ): boolean {
-    if (this.isDead) return false
+    const { descriptors, faults, isDead, isImmediate, pending } = this.#process
+    if (isDead) return false
     const { fd, position, length } = operation
-    const open = this.#descriptors.get(fd)
+    const open = descriptors.get(fd)
     operation.result = 0
     if (open === undefined) {
       this.#machine.violations.push(`${call} on descriptor ${fd}: not open`)
@@ -144,9 +137,9 @@ export class DataCalls {
       return true
     }
     this.#check(kind, call, open, operation)
-    const fault = this.#faults.strike(kind)
+    const fault = faults.strike(kind)
     const stages = stagesOf(open.node, fault).map((stage, index) => () => {
-      if (this.#descriptors.get(fd) !== open) {
+      if (descriptors.get(fd) !== open) {
         this.#machine.violations.push(`${call} of ${open.name}: closed before it was done`)
       }
       const failure = fault === null ? '' : ` fails: ${fault.errno}`
@@ -156,7 +149,7 @@ export class DataCalls {
     const finish = (): void => {
       if (fault !== null) operation.result = -fault.errno
     }
-    if (this.#machine.chance.chance(this.#machine.traits.atOnce)) {
+    if (isImmediate || this.#machine.chance.chance(this.#machine.traits.atOnce)) {
       for (const stage of stages) stage()
       finish()
       return true
@@ -165,7 +158,7 @@ export class DataCalls {
       finish()
       operation.complete()
     }
-    this.#pending.push(new PendingCall(stages, end))
+    pending.push(new PendingCall(stages, end))
     return false
   }
 

@@ -45,12 +45,17 @@ export class FileImage {
   size = 0
   #bytes = new Uint8Array(0)
   #blocks = new Uint8Array(0)
+  /** A copy has the same memory: nothing may be changed in it. */
+  #isShared = false
 
+  /** Costs nothing until one of the two is changed. */
   copy(): FileImage {
     const image = new FileImage()
     image.size = this.size
-    image.#bytes = this.#bytes.slice()
-    image.#blocks = this.#blocks.slice()
+    image.#bytes = this.#bytes
+    image.#blocks = this.#blocks
+    image.#isShared = true
+    this.#isShared = true
     return image
   }
 
@@ -81,11 +86,26 @@ export class FileImage {
     return wantsData ? -1 : this.size
   }
 
+  /** Takes over what `other` holds, as far as both reach. */
+  takeFrom(other: FileImage, position: number, length: number): void {
+    this.#own()
+    const end = Math.min(position + length, this.size, other.size)
+    this.#bytes.set(other.#bytes.subarray(position, Math.max(position, end)), position)
+  }
+
   /** @param keeps asked once for each sector of a write, once for each block of zeros */
   apply(change: FileChange, keeps: Keeps = ALWAYS): void {
+    this.#own()
     if (change.kind === 'truncate') this.#truncate(change.size)
     else if (change.kind === 'write') this.#write(change.position, change, keeps)
     else this.#mark(change, keeps)
+  }
+
+  #own(): void {
+    if (!this.#isShared) return
+    this.#bytes = this.#bytes.slice()
+    this.#blocks = this.#blocks.slice()
+    this.#isShared = false
   }
 
   #truncate(size: number): void {

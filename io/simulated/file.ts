@@ -21,6 +21,8 @@ export class SimulatedFile {
   readonly cache: FileImage
   readonly #disk: FileImage
   #unsynced: FileChange[] = []
+  /** Where nothing is dirty, memory and disk may differ all the same. */
+  #hasLost = false
 
   constructor(id: number, contents: FileImage = new FileImage()) {
     this.id = id
@@ -53,17 +55,17 @@ export class SimulatedFile {
         return kept && position >= 0
       })
     })
-    if (lost) this.evict(chance)
+    if (lost) this.#hasLost = true
+    this.evict(chance)
     return lost
   }
 
   /** Memory is short: clean pages are forgotten, and read from the disk when they are wanted. */
   evict(chance: Chance): void {
-    const { size } = this.cache
-    for (let at = 0; at < Math.min(size, this.#disk.size); at += BLOCK_SIZE) {
+    if (!this.#hasLost) return
+    for (let at = 0; at < this.cache.size; at += BLOCK_SIZE) {
       if (this.#isDirty(at) || chance.chance(0.5)) continue
-      const length = Math.min(BLOCK_SIZE, size - at, this.#disk.size - at)
-      this.cache.bytes.set(this.#disk.bytes.subarray(at, at + length), at)
+      this.cache.takeFrom(this.#disk, at, BLOCK_SIZE)
     }
   }
 

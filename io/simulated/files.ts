@@ -9,13 +9,13 @@ import type { DirectoryAbilities, FileOperation, Files, FileStatus, LockKind } f
 import { Seek, type SeekKind } from '../io.ts'
 import { ControlCalls } from './control-calls.ts'
 import { DataCalls } from './data-calls.ts'
-import { Descriptors, OpenFile } from './descriptors.ts'
+import { type Descriptors, OpenFile } from './descriptors.ts'
 import { SimulatedDirectory, type SimulatedNode } from './directory.ts'
-import { CallKind, Faults } from './faults.ts'
+import { CallKind, type Faults } from './faults.ts'
 import { SimulatedFile } from './file.ts'
 import { BLOCK_SIZE } from './file-image.ts'
 import type { SimulatedMachine } from './machine.ts'
-import type { PendingCall } from './pending-call.ts'
+import { ProcessState } from './process-state.ts'
 import { systemError } from './system-error.ts'
 
 const ENXIO = 6
@@ -25,25 +25,34 @@ const { O_CREAT, O_DIRECT, O_DIRECTORY, O_EXCL, O_RDONLY, O_TRUNC } = fs.constan
 const O_ACCMODE = 3
 
 export class SimulatedFiles implements Files {
-  readonly faults = new Faults()
+  readonly faults: Faults
   readonly #machine: SimulatedMachine
+  /** Its number. */
   readonly #process: number
-  readonly #descriptors = new Descriptors()
-  readonly #pending: PendingCall[] = []
+  readonly #state: ProcessState
+  readonly #descriptors: Descriptors
   readonly #data: DataCalls
   readonly #control: ControlCalls
 
-  constructor(machine: SimulatedMachine) {
+  /** @param isImmediate every call is done at once, as for somebody who just looks on */
+  constructor(machine: SimulatedMachine, isImmediate = false) {
     this.#machine = machine
     this.#process = machine.tree.newId()
-    this.#data = new DataCalls(machine, this.#descriptors, this.faults, this.#pending)
-    this.#control = new ControlCalls(machine, this.faults, this.#pending)
+    this.#state = new ProcessState(machine, isImmediate)
+    this.faults = this.#state.faults
+    this.#descriptors = this.#state.descriptors
+    this.#data = new DataCalls(this.#state)
+    this.#control = new ControlCalls(this.#state)
     machine.attach(this)
+  }
+
+  set isImmediate(isImmediate: boolean) {
+    this.#state.isImmediate = isImmediate
   }
 
   /** Calls under way. */
   get pendingCount(): number {
-    return this.#pending.length
+    return this.#state.pending.length
   }
 
   /** Names of the descriptors that are open. */
@@ -53,7 +62,7 @@ export class SimulatedFiles implements Files {
 
   /** One of the calls under way goes on. @returns false: there is none */
   step(): boolean {
-    const pending = this.#pending
+    const { pending } = this.#state
     if (pending.length === 0) return false
     const index = this.#machine.chance.between(0, pending.length - 1)
     const call = pending[index]
@@ -66,9 +75,8 @@ export class SimulatedFiles implements Files {
 
   /** For the machine: the process is gone, nothing that it began is ever told to anybody. */
   kill(): void {
-    this.#data.isDead = true
-    this.#control.isDead = true
-    for (const call of this.#pending.splice(0)) call.abandon(this.#machine.chance)
+    this.#state.isDead = true
+    for (const call of this.#state.pending.splice(0)) call.abandon(this.#machine.chance)
     for (const file of this.#descriptors.list()) this.#machine.locks.drop(file.node.id, file)
   }
 
