@@ -58,7 +58,9 @@ export class ChunkDisk implements Device {
       await closeChain(files, layers)
       throw error
     }
-    return new ChunkDisk(new Store(files, layers, all))
+    const store = new Store(files, layers, all)
+    if (!all.readOnly) store.flusher.inherit()
+    return new ChunkDisk(store)
   }
 
   private constructor(store: Store) {

@@ -3,9 +3,13 @@
  * files appeared. One round serves every flush that waits for it; a flush that arrives during
  * a round waits for the next, because the round may have passed what it must cover.
  *
+ * A server that was killed may have answered writes that nobody synced, and its clients come back:
+ * so every chunk file that is there when a disk is opened counts as written, until it is synced.
+ *
  * A failed sync is final. The kernel may have dropped the pages and will report success the next
  * time, so from then on every write and flush fails until the disk is opened again.
  */
+import fs from 'node:fs'
 import { type Chunk, ChunkState } from './chunk.ts'
 import { AwaitedOperation } from './awaited-operation.ts'
 import { FLUSH_PARALLEL } from './limits.ts'
@@ -13,6 +17,7 @@ import type { Part } from './part.ts'
 import type { Store } from './store.ts'
 
 const EIO = 5
+const { O_RDONLY } = fs.constants
 
 export interface FlushWaiter {
   /** @param status 0 or an errno */
@@ -32,9 +37,24 @@ export class Flusher {
     this.#store = store
   }
 
+  /** When a disk is opened for writing: begins to sync what an earlier process may have left. */
+  inherit(): void {
+    const { cache, top } = this.#store
+    if (!cache.syncs || top.chunks.size === 0) return
+    for (const chunk of top.chunks.values()) {
+      if (chunk.state !== ChunkState.DAMAGED) this.chunkModified(chunk)
+    }
+    for (const part of top.parts) this.partModified(part)
+    void this.flushAll()
+  }
+
   /** A write, punch or truncation of the chunk's file is complete. */
   chunkModified(chunk: Chunk): void {
     chunk.modified++
+    this.#markDirty(chunk)
+  }
+
+  #markDirty(chunk: Chunk): void {
     if (chunk.inDirtySet) return
     chunk.inDirtySet = true
     this.#dirtyChunks.add(chunk)
@@ -71,33 +91,68 @@ export class Flusher {
     while (this.#waiters.length > 0) {
       const waiters = this.#waiters
       this.#waiters = []
-      await this.#round()
-      for (const waiter of waiters) waiter.flushed(this.failure)
+      const errno = await this.#round()
+      for (const waiter of waiters) waiter.flushed(this.failure || errno)
     }
     this.#running = false
   }
 
-  async #round(): Promise<void> {
+  /** @returns an errno if something could not be synced now, but perhaps next time */
+  async #round(): Promise<number> {
     const chunks = [...this.#dirtyChunks]
     this.#dirtyChunks.clear()
     for (const chunk of chunks) chunk.inDirtySet = false
     const parts = [...this.#dirtyParts]
     this.#dirtyParts.clear()
-    await this.#syncChunks(chunks)
+    const errno = await this.#syncChunks(chunks)
     for (const part of parts) await this.#syncPart(part)
+    return errno
   }
 
-  async #syncChunks(chunks: readonly Chunk[]): Promise<void> {
+  /** @returns as `#round` */
+  async #syncChunks(chunks: readonly Chunk[]): Promise<number> {
     let next = 0
+    let errno = 0
     const work = async (): Promise<void> => {
-      while (next < chunks.length) await this.#syncChunk(chunks[next++])
+      while (next < chunks.length) {
+        const outcome = await this.#syncChunk(chunks[next++])
+        errno ||= outcome
+      }
     }
     await Promise.all(Array.from({ length: Math.min(FLUSH_PARALLEL, chunks.length) }, work))
+    return errno
   }
 
-  async #syncChunk(chunk: Chunk): Promise<void> {
+  /** @returns as `#round` */
+  async #syncChunk(chunk: Chunk): Promise<number> {
     const covered = chunk.modified
-    if (covered <= chunk.synced) return
+    if (covered <= chunk.synced) return 0
+    if (chunk.fd < 0) return this.#syncClosed(chunk, covered)
+    await this.#syncOpen(chunk, covered)
+    return 0
+  }
+
+  /** What an earlier process wrote. The descriptor is our own: the chunk may be opened meanwhile. */
+  async #syncClosed(chunk: Chunk, covered: number): Promise<number> {
+    const { faults, files, openFiles } = this.#store
+    const operation = new AwaitedOperation()
+    try {
+      operation.fd = await openFiles.openFile(chunk, chunk.path, O_RDONLY)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      faults.report(chunk.path, EIO, 'chunk file cannot be opened to be synced', { code })
+      this.#markDirty(chunk)
+      return EIO
+    }
+    const result = await operation.run((each) => files.sync(each))
+    if (result < 0) this.#fail(chunk.path, -result, 'sync failed')
+    else chunk.synced = Math.max(chunk.synced, covered)
+    // Nothing was written through it.
+    await files.close(operation.fd).catch(() => {})
+    return 0
+  }
+
+  async #syncOpen(chunk: Chunk, covered: number): Promise<void> {
     const operation = new AwaitedOperation()
     operation.fd = chunk.fd
     chunk.pins++
@@ -171,9 +226,9 @@ export class Flusher {
   }
 
   async #syncThese(chunks: Chunk[], parts: Set<Part>, waiter: FlushWaiter): Promise<void> {
-    await this.#syncChunks(chunks)
+    const errno = await this.#syncChunks(chunks)
     for (const part of parts) await this.#syncPart(part)
-    waiter.flushed(this.failure)
+    waiter.flushed(this.failure || errno)
   }
 
   /** For files that are about to be closed: errors must be seen now. Waits for its own round. */
