@@ -11,12 +11,14 @@
  */
 import fs from 'node:fs'
 import { AwaitedOperation, orThrow } from './awaited-operation.ts'
-import { Chunk, ChunkState } from './chunk.ts'
+import { Chunk, ChunkState, type Waiter } from './chunk.ts'
 import { copyChunk } from './copy-chunk.ts'
+import { stateOfSize } from './layer.ts'
 import { COPIES_MAX } from './limits.ts'
 import { changeErrno } from './open-files.ts'
 import type { Store } from './store.ts'
 
+const EIO = 5
 const { O_RDWR, O_CREAT, O_EXCL, O_TRUNC } = fs.constants
 const NEW = O_RDWR | O_CREAT | O_EXCL
 
@@ -68,6 +70,31 @@ export class ChunkCreator {
     })
   }
 
+  /**
+   * After a failed truncation, which may have happened all the same: the chunk's state is what its
+   * size says. It is released then, and `waiter` fails with `errno`.
+   */
+  lookAgain(chunk: Chunk, waiter: Waiter, errno: number): void {
+    void this.#lookAgain(chunk, waiter, errno)
+  }
+
+  async #lookAgain(chunk: Chunk, waiter: Waiter, errno: number): Promise<void> {
+    const { faults, files, flusher, geometry } = this.#store
+    try {
+      const { size } = await files.statusOf(chunk.fd)
+      chunk.state = stateOfSize(size, geometry.chunkSize)
+    } catch (error) {
+      chunk.state = ChunkState.DAMAGED
+      const { code } = error as NodeJS.ErrnoException
+      const what = 'size unknown: the chunk is refused until the disk is opened again'
+      faults.report(chunk.path, EIO, what, { code })
+    }
+    chunk.forgetUnmapped()
+    flusher.chunkModified(chunk)
+    this.#store.endExclusive(chunk, 0)
+    waiter.wake(errno)
+  }
+
   async #run(chunk: Chunk, work: () => Promise<void>): Promise<void> {
     this.#pending++
     let errno = 0
@@ -84,8 +111,9 @@ export class ChunkCreator {
     this.#store.endExclusive(chunk, errno)
   }
 
+  /** Unless its file may be there after a crash: elsewhere there would be a second one. */
   #forget(chunk: Chunk): void {
-    if (chunk.state !== ChunkState.ABSENT) return
+    if (chunk.state !== ChunkState.ABSENT || chunk.isBound) return
     chunk.part.chunkCount--
     this.#store.top.chunks.delete(chunk.index)
   }
@@ -110,6 +138,7 @@ export class ChunkCreator {
     try {
       await this.#resize(fd)
     } catch (error) {
+      chunk.isBound = true
       await files.close(fd).catch(() => {})
       // If it has to stay it is an empty chunk, which reads the same as none.
       await files.remove(chunk.path).catch(() => (chunk.state = ChunkState.EMPTY))
@@ -141,6 +170,8 @@ export class ChunkCreator {
       const sync = new AwaitedOperation()
       sync.fd = fd
       orThrow(await sync.run((each) => files.sync(each)), 'sync')
+      // A rename that fails may have happened.
+      chunk.isBound = true
       await files.rename(temporary, chunk.path)
     } catch (error) {
       await files.close(fd).catch(() => {})

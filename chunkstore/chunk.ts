@@ -41,6 +41,8 @@ export class Chunk {
   users = 0
   pins = 0
   exclusive = false
+  /** Its file was there for a moment: it may come back in a crash, so it stays in this part. */
+  isBound = false
   /** Used since the last sweep: not to be closed yet. */
   referenced = false
   modified = 0

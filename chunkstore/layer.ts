@@ -117,8 +117,12 @@ export class Layer {
 
 export function stateOf(found: FoundChunk, chunkSize: number): ChunkState {
   if (!found.isFile) return ChunkState.DAMAGED
-  if (found.size === 0) return ChunkState.EMPTY
-  return found.size === chunkSize ? ChunkState.FULL : ChunkState.DAMAGED
+  return stateOfSize(found.size, chunkSize)
+}
+
+export function stateOfSize(size: number, chunkSize: number): ChunkState {
+  if (size === 0) return ChunkState.EMPTY
+  return size === chunkSize ? ChunkState.FULL : ChunkState.DAMAGED
 }
 
 /** @throws DiskError EPART if one of its chunk files is damaged */

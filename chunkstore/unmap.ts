@@ -126,13 +126,15 @@ function openFirst(operation: Operation, chunk: Chunk): Status {
 function afterTruncate(operation: Operation): Status {
   const { store, chunk, result } = operation
   if (chunk === null) return EIO
-  if (result >= 0) {
-    chunk.state = ChunkState.EMPTY
-    chunk.forgetUnmapped()
-    store.flusher.chunkModified(chunk)
+  if (result < 0) {
+    store.creator.lookAgain(chunk, operation, changeFailed(operation, chunk))
+    return PENDING
   }
+  chunk.state = ChunkState.EMPTY
+  chunk.forgetUnmapped()
+  store.flusher.chunkModified(chunk)
   store.endExclusive(chunk, 0)
-  return result < 0 ? changeFailed(operation, chunk) : DONE
+  return DONE
 }
 
 /** Frees part of a chunk. */
