@@ -140,6 +140,8 @@ export class Flusher {
       operation.fd = await openFiles.openFile(chunk, chunk.path, O_RDONLY)
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
+      // Deleted by somebody: that is told to those who use it.
+      if (code === 'ENOENT') return 0
       faults.report(chunk.path, EIO, 'chunk file cannot be opened to be synced', { code })
       this.#markDirty(chunk)
       return EIO

@@ -20,7 +20,7 @@ interface Scene extends OpenedDisk {
 const filled = (length: number, value = 7): Uint8Array => new Uint8Array(length).fill(value)
 const failsWith = (errno: number) => ({ message: new RegExp(`errno ${errno} `) })
 
-/** A disk full of sevens, just opened. */
+/** A disk full of sevens, just opened, and nothing is left of what that does in the background. */
 async function open(t: ExecutionContext, size = SIZE): Promise<Scene> {
   const folder = new DiskFolder(t)
   folder.make('a', { size })
@@ -28,7 +28,9 @@ async function open(t: ExecutionContext, size = SIZE): Promise<Scene> {
   await before.client.write(0, filled(size))
   await before.disk.close()
   const files = new TestFiles(nodeFiles())
-  return { folder, files, ...(await folder.open('a', {}, files)) }
+  const opened = await folder.open('a', {}, files)
+  await opened.client.flush()
+  return { folder, files, ...opened }
 }
 
 /** As many as this many files may be open. */

@@ -59,7 +59,7 @@ test('where what a killed server left cannot be opened, flushes fail until it ca
   await scene.wait(first.write(PAGE, filled(PAGE)))
   scene.kill()
   // After the descriptor, the part and what it can do: in the background, and for the flush.
-  const fault = { kinds: [CallKind.OPEN], errno: 24, after: 3, count: 2, reach: 0 }
+  const fault = { kinds: [CallKind.OPEN], errno: EIO, after: 3, count: 2, reach: 0 }
   scene.files.faults.arm(fault)
   const second = await scene.open()
   await t.throwsAsync(scene.wait(second.flush()), { message: /errno 5/ })
