@@ -132,7 +132,7 @@ export class Flusher {
     return 0
   }
 
-  /** What an earlier process wrote. The descriptor is our own: the chunk may be opened meanwhile. */
+  /** What an earlier process wrote. On a descriptor of our own: the chunk may be opened now. */
   async #syncClosed(chunk: Chunk, covered: number): Promise<number> {
     const { faults, files, openFiles } = this.#store
     const operation = new AwaitedOperation()

@@ -69,7 +69,7 @@ test('where what a killed server left cannot be opened, flushes fail until it ca
   sameBytes(t, await scene.wait(third.read(PAGE, PAGE)), filled(PAGE))
 })
 
-test('in unsafe mode, and where there is no chunk yet, nothing is synced at the start', async (t) => {
+test('in unsafe mode, and where there is no chunk, nothing is synced at the start', async (t) => {
   const scene = new SimulatedDisk(SHAPE)
   const calls: string[] = []
   scene.machine.onCall = (call) => void (call.startsWith('sync') && calls.push(call))
