@@ -37,7 +37,7 @@ export class ReceiveBuffer {
    * @returns at least 1 byte for the next receive, to be reported by `received`
    */
   room(needed: number): Uint8Array {
-    if (this.slab.bytes.length < this.#slabBytes) this.#swap(this.#slabBytes)
+    if (this.slab.bytes.length < this.#slabBytes) this.#tryToEnlarge()
     const { bytes } = this.slab
     const idle = this.start === this.end && this.slab.references === 1
     if (idle) this.start = this.end = 0
@@ -62,7 +62,7 @@ export class ReceiveBuffer {
   #tidy(needed: number): void {
     if (this.start === 0 && this.slab.bytes.length >= needed) return
     if (this.slab.references > 1 || this.slab.bytes.length < needed) {
-      this.#swap(Math.max(this.#slabBytes, needed))
+      this.#swap(needed)
     } else {
       this.slab.bytes.copyWithin(0, this.start, this.end)
       this.end -= this.start
@@ -70,8 +70,20 @@ export class ReceiveBuffer {
     }
   }
 
-  #swap(bytes: number): void {
-    const fresh = this.#slabs.take(Math.max(bytes, this.unparsed + 1))
+  /** Without the memory for it, it goes on with what it has. */
+  #tryToEnlarge(): void {
+    const fresh = this.#slabs.tryTake(Math.max(this.#slabBytes, this.unparsed + 1))
+    if (fresh !== null) this.#moveTo(fresh)
+  }
+
+  /** @param needed bytes; what is usual is better */
+  #swap(needed: number): void {
+    const least = Math.max(needed, this.unparsed + 1)
+    const usual = this.#slabs.tryTake(Math.max(this.#slabBytes, least))
+    this.#moveTo(usual ?? this.#slabs.take(least))
+  }
+
+  #moveTo(fresh: Slab): void {
     fresh.bytes.set(this.slab.bytes.subarray(this.start, this.end))
     this.end -= this.start
     this.start = 0
