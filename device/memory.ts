@@ -12,6 +12,8 @@ import { ExtentFlag } from './extents.ts'
 import type { ExtentList } from './extents.ts'
 
 const PAGE_BYTES = 64 * 1024
+/** One block status call looks at so many pages: 4 GiB. */
+const PAGES_PER_CALL_MAX = 65536
 const HOLE = ExtentFlag.HOLE | ExtentFlag.ZERO
 
 export class MemoryDevice implements Device {
@@ -79,7 +81,7 @@ export class MemoryDevice implements Device {
   }
 
   blockStatus(request: Request, extents: ExtentList): Status {
-    const end = request.offset + request.length
+    const end = request.offset + Math.min(request.length, PAGES_PER_CALL_MAX * PAGE_BYTES)
     for (let at = request.offset; at < end;) {
       const pageOffset = at % PAGE_BYTES
       const bytes = Math.min(PAGE_BYTES - pageOffset, end - at)

@@ -1,6 +1,6 @@
 /**
- * Replies to everything but a successful READ: success, errors, block status. With structured
- * replies an error is told in a chunk, with a text and, where it means something, the offset.
+ * Replies to everything but a successful READ: success, errors, block status. Where replies are
+ * chunks an error is told in one, with a text and, where it means something, the offset.
  */
 import type { Agreement } from './negotiation.ts'
 import { CommandFlag, HeaderSize } from './protocol.ts'
@@ -8,10 +8,13 @@ import type { ReplyQueue } from './reply-queue.ts'
 import {
   blockStatusBytes,
   blockStatusChunk,
+  chunkHeaderBytes,
   errorChunk,
   errorChunkBytes,
+  noneChunk,
   simpleReply,
 } from './reply.ts'
+import { ReplyStyle } from './reply-style.ts'
 import type { NbdRequest } from './request.ts'
 
 export class Answer {
@@ -24,7 +27,10 @@ export class Answer {
   }
 
   success(request: NbdRequest): void {
-    this.#simple(request, 0)
+    if (!request.isExtended) return this.#simple(request, 0)
+    const slab = this.#replies.reserve(chunkHeaderBytes(true))
+    const start = this.#replies.position
+    this.#replies.commit(slab, start, noneChunk(slab.view, start, request))
   }
 
   /**
@@ -32,8 +38,8 @@ export class Answer {
    * @param offset of the first byte that was not done, or -1
    */
   error(request: NbdRequest, error: number, offset: number): void {
-    if (!this.#agreement.structuredReplies) return this.#simple(request, error)
-    const bytes = errorChunkBytes(error)
+    if (this.#agreement.replyStyle === ReplyStyle.SIMPLE) return this.#simple(request, error)
+    const bytes = errorChunkBytes(request.isExtended, error)
     const slab = this.#replies.reserve(bytes)
     const start = this.#replies.position
     const end = errorChunk(slab.view, start, slab.bytes, request, error, offset)
@@ -41,23 +47,23 @@ export class Answer {
     this.#replies.commit(slab, start, end)
   }
 
-  /** One chunk for each selected context: there is one, base:allocation. */
+  /** One chunk for each context: those that were selected, or of them those asked for. */
   blockStatus(request: NbdRequest): void {
     const { list } = request
     if (list === null || list.count === 0) throw new Error('device: block status without extents')
     const isOne = (request.commandFlags & CommandFlag.REQ_ONE) !== 0
     const descriptors = isOne ? 1 : list.count
     const { contexts } = this.#agreement
-    const bytes = contexts.length * blockStatusBytes(descriptors)
-    const slab = this.#replies.reserve(bytes)
-    const start = this.#replies.position
-    let end = start
-    for (let index = 0; index < contexts.length; index++) {
-      const isLast = index === contexts.length - 1
+    const bytes = blockStatusBytes(request.isExtended, descriptors)
+    for (let left = request.contexts & (2 ** contexts.length - 1); left !== 0; left &= left - 1) {
+      const index = 31 - Math.clz32(left & -left)
+      const isLast = (left & (left - 1)) === 0
+      const slab = this.#replies.reserve(bytes)
+      const start = this.#replies.position
       const { id } = contexts[index]
-      end = blockStatusChunk(slab.view, end, request, id, list, descriptors, isLast)
+      blockStatusChunk(slab.view, start, request, id, list, descriptors, isLast)
+      this.#replies.commit(slab, start, start + bytes)
     }
-    this.#replies.commit(slab, start, end)
   }
 
   #simple(request: NbdRequest, error: number): void {

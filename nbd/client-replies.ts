@@ -23,6 +23,7 @@ export interface ExportInfo {
   /** Null: not told; then 1, 4096 and 32 MiB should be assumed. */
   readonly blockSizes: BlockSizes | null
   readonly structuredReplies: boolean
+  readonly extendedHeaders: boolean
   /** Names of the metadata contexts that can be selected. */
   readonly contexts: readonly string[]
 }
@@ -48,6 +49,7 @@ const FLAGS = {
   resize: TransmissionFlag.SEND_RESIZE,
   cache: TransmissionFlag.SEND_CACHE,
   fastZero: TransmissionFlag.SEND_FAST_ZERO,
+  blockStatusPayload: TransmissionFlag.BLOCK_STATUS_PAYLOAD,
 } as const
 
 /** Asked for in addition to INFO_EXPORT, which always comes. */

@@ -29,6 +29,7 @@ export class NbdClient {
   readonly #stream: ClientStream
   readonly #uri: NbdUri
   #structuredReplies = false
+  #extendedHeaders = false
 
   /** @param waitMs for the connection, and for each answer */
   static async connect(uri: NbdUri, waitMs = CLIENT_WAIT_MS_MAX): Promise<NbdClient> {
@@ -36,6 +37,7 @@ export class NbdClient {
     try {
       await client.#greet()
       client.#structuredReplies = (await client.#tryAsk(Option.STRUCTURED_REPLY)) !== null
+      client.#extendedHeaders = (await client.#tryAsk(Option.EXTENDED_HEADERS)) !== null
       return client
     } catch (error) {
       client.#stream.destroy()
@@ -72,6 +74,7 @@ export class NbdClient {
     if (size === undefined || flags === undefined) throw this.#broken('INFO without the size')
     const contexts = await this.#contexts(nameBytes)
     const structuredReplies = this.#structuredReplies
+    const extendedHeaders = this.#extendedHeaders
     return {
       name,
       canonicalName,
@@ -80,6 +83,7 @@ export class NbdClient {
       flags,
       blockSizes,
       structuredReplies,
+      extendedHeaders,
       contexts,
     }
   }

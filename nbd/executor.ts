@@ -54,7 +54,7 @@ export class Executor implements RequestOwner {
     this.#resources = resources
     this.#order = resources.orderOf(this.#device)
     const { slabs, lists } = resources
-    this.#readReply = new ReadReply(replies, slabs, lists, agreement.structuredReplies)
+    this.#readReply = new ReadReply(replies, slabs, lists, agreement.replyStyle)
     this.#answer = new Answer(replies, agreement)
   }
 
@@ -215,6 +215,8 @@ export class Executor implements RequestOwner {
 
 const nothing = (): void => {}
 
+const DEVICE_FLAGS = RequestFlag.FUA | RequestFlag.NO_HOLE | RequestFlag.FAST_ZERO
+
 function isNothingToDo(request: NbdRequest): boolean {
   if (request.command === Command.CACHE) return true
   return request.wireLength === 0 && request.command !== Command.FLUSH
@@ -222,9 +224,9 @@ function isNothingToDo(request: NbdRequest): boolean {
 
 /** FUA of a request in several slices is kept by one flush at its end, not by each of them. */
 function deviceFlags(request: NbdRequest, sliceBytes: number): number {
-  const { commandFlags } = request
+  const flags = request.commandFlags & DEVICE_FLAGS
   const isOneSlice = request.wireLength <= sliceBytes
-  return isOneSlice ? commandFlags : commandFlags & ~RequestFlag.FUA
+  return isOneSlice ? flags : flags & ~RequestFlag.FUA
 }
 
 function needsFlush(request: NbdRequest): boolean {

@@ -5,9 +5,14 @@
  */
 import type { Device } from '../device/device.ts'
 import { TransmissionFlag } from './protocol.ts'
+import { ReplyStyle } from './reply-style.ts'
 
-/** @param structuredReplies whether they are negotiated: DF makes sense only then */
-export function transmissionFlags(device: Device, structuredReplies: boolean): number {
+/** @param hasContexts metadata contexts are selected: a request may choose among them */
+export function transmissionFlags(
+  device: Device,
+  replyStyle: ReplyStyle,
+  hasContexts: boolean,
+): number {
   const { readOnly, trim, fastZero } = device.features
   let flags =
     TransmissionFlag.HAS_FLAGS |
@@ -15,7 +20,9 @@ export function transmissionFlags(device: Device, structuredReplies: boolean): n
     TransmissionFlag.SEND_FUA |
     TransmissionFlag.CAN_MULTI_CONN |
     TransmissionFlag.SEND_CACHE
-  if (structuredReplies) flags |= TransmissionFlag.SEND_DF
+  if (replyStyle !== ReplyStyle.SIMPLE) flags |= TransmissionFlag.SEND_DF
+  const isExtended = replyStyle === ReplyStyle.EXTENDED
+  if (isExtended && hasContexts) flags |= TransmissionFlag.BLOCK_STATUS_PAYLOAD
   if (readOnly) return flags | TransmissionFlag.READ_ONLY
   flags |= TransmissionFlag.SEND_WRITE_ZEROES
   if (trim) flags |= TransmissionFlag.SEND_TRIM

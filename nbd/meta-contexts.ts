@@ -7,6 +7,7 @@ import type { Negotiation } from './negotiation.ts'
 import { OptionError } from './option-reader.ts'
 import type { OptionReader } from './option-reader.ts'
 import { BASE_ALLOCATION, Option, OptionReply } from './protocol.ts'
+import { ReplyStyle } from './reply-style.ts'
 
 export interface MetaContext {
   /** Chosen by us; not 0, which stands for "no id" in LIST_META_CONTEXT. */
@@ -29,7 +30,7 @@ export function listMetaContext(negotiation: Negotiation, data: OptionReader): v
 
 /** The old selection is gone already: the handshake drops it when the option begins. */
 export function setMetaContext(negotiation: Negotiation, data: OptionReader): void {
-  if (!negotiation.structuredReplies)
+  if (negotiation.replyStyle === ReplyStyle.SIMPLE)
     throw new OptionError(
       OptionReply.ERR_INVALID,
       'structured replies must be negotiated before metadata contexts',

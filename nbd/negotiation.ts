@@ -9,6 +9,7 @@ import type { MetaContext } from './meta-contexts.ts'
 import { OptionReplies } from './option-replies.ts'
 import { OptionError } from './option-reader.ts'
 import { OptionReply } from './protocol.ts'
+import { ReplyStyle } from './reply-style.ts'
 
 /** How a handshake ended. */
 export type Outcome =
@@ -38,7 +39,7 @@ export interface Agreement {
   readonly export: Export
   /** Bits of `TransmissionFlag` as the client saw them. */
   readonly transmissionFlags: number
-  readonly structuredReplies: boolean
+  readonly replyStyle: ReplyStyle
   /** Selected metadata contexts; BLOCK_STATUS answers with one chunk for each. */
   readonly contexts: readonly MetaContext[]
 }
@@ -56,7 +57,7 @@ export class Negotiation {
   /** The client understands option replies; otherwise only EXPORT_NAME works. */
   fixedNewstyle = false
   noZeroes = false
-  structuredReplies = false
+  replyStyle: ReplyStyle = ReplyStyle.SIMPLE
   #contextsExportName = ''
   #contexts = NO_CONTEXTS
 
@@ -83,8 +84,10 @@ export class Negotiation {
     throw new OptionError(OptionReply.ERR_UNKNOWN, what)
   }
 
-  flagsOf(entry: Export): number {
-    return transmissionFlags(entry.device, this.structuredReplies)
+  /** @param name as the client gave it */
+  flagsOf(entry: Export, name: string): number {
+    const hasContexts = this.#contextsOf(name).length > 0
+    return transmissionFlags(entry.device, this.replyStyle, hasContexts)
   }
 
   /** Replaces the selected contexts. They hold for `exportName` only. */
@@ -97,18 +100,23 @@ export class Negotiation {
     this.select('', NO_CONTEXTS)
   }
 
-  /** @param name as the client gave it: the contexts were selected for a name, not an export */
+  /** @param name as the client gave it */
   enterTransmission(entry: Export, name: string): void {
     const agreement = {
       export: entry,
-      transmissionFlags: this.flagsOf(entry),
-      structuredReplies: this.structuredReplies,
-      contexts: name === this.#contextsExportName ? this.#contexts : NO_CONTEXTS,
+      transmissionFlags: this.flagsOf(entry, name),
+      replyStyle: this.replyStyle,
+      contexts: this.#contextsOf(name),
     }
     this.outcome = { kind: 'transmission', agreement }
   }
 
   violation(reason: string): void {
     this.outcome = { kind: 'violation', reason }
+  }
+
+  /** They were selected for a name, not an export. */
+  #contextsOf(name: string): readonly MetaContext[] {
+    return name === this.#contextsExportName ? this.#contexts : NO_CONTEXTS
   }
 }

@@ -10,6 +10,7 @@ import { type Negotiation, TlsMode } from './negotiation.ts'
 import { OptionError } from './option-reader.ts'
 import type { OptionReader } from './option-reader.ts'
 import { InfoType, Option, OptionReply } from './protocol.ts'
+import { ReplyStyle } from './reply-style.ts'
 
 export type OptionHandler = (negotiation: Negotiation, data: OptionReader) => void
 
@@ -25,14 +26,17 @@ export const optionHandlers: ReadonlyMap<number, OptionHandler> = new Map<number
   [Option.STRUCTURED_REPLY, structuredReply],
   [Option.LIST_META_CONTEXT, listMetaContext],
   [Option.SET_META_CONTEXT, setMetaContext],
+  [Option.EXTENDED_HEADERS, extendedHeaders],
 ])
 
 /** @param name null: what the client sent is not a string */
 export function exportName(negotiation: Negotiation, name: string | null): void {
+  if (negotiation.replyStyle === ReplyStyle.EXTENDED)
+    return negotiation.violation('EXPORT_NAME after EXTENDED_HEADERS')
   if (name === null) return negotiation.violation('EXPORT_NAME: the name is not a string')
   try {
     const entry = negotiation.find(name)
-    const flags = negotiation.flagsOf(entry)
+    const flags = negotiation.flagsOf(entry, name)
     negotiation.replies.exportName(entry.device.size, flags, negotiation.noZeroes)
     negotiation.enterTransmission(entry, name)
   } catch (error) {
@@ -69,20 +73,31 @@ function startTls(negotiation: Negotiation, data: OptionReader): void {
 
 function structuredReply(negotiation: Negotiation, data: OptionReader): void {
   data.end()
-  negotiation.structuredReplies = true
+  if (negotiation.replyStyle === ReplyStyle.EXTENDED)
+    throw new OptionError(
+      OptionReply.ERR_EXT_HEADER_REQD,
+      'extended headers are negotiated already',
+    )
+  negotiation.replyStyle = ReplyStyle.STRUCTURED
   negotiation.replies.ack(Option.STRUCTURED_REPLY)
 }
 
+function extendedHeaders(negotiation: Negotiation, data: OptionReader): void {
+  data.end()
+  negotiation.replyStyle = ReplyStyle.EXTENDED
+  negotiation.replies.ack(Option.EXTENDED_HEADERS)
+}
+
 function info(negotiation: Negotiation, data: OptionReader): void {
-  const { name, types } = readInfoRequest(data)
-  sendInfos(negotiation, Option.INFO, negotiation.find(name), types)
+  const request = readInfoRequest(data)
+  sendInfos(negotiation, Option.INFO, negotiation.find(request.name), request)
 }
 
 function go(negotiation: Negotiation, data: OptionReader): void {
-  const { name, types } = readInfoRequest(data)
-  const entry = negotiation.find(name)
-  sendInfos(negotiation, Option.GO, entry, types)
-  negotiation.enterTransmission(entry, name)
+  const request = readInfoRequest(data)
+  const entry = negotiation.find(request.name)
+  sendInfos(negotiation, Option.GO, entry, request)
+  negotiation.enterTransmission(entry, request.name)
 }
 
 interface InfoRequest {
@@ -110,11 +125,11 @@ function sendInfos(
   negotiation: Negotiation,
   option: number,
   entry: Export,
-  types: ReadonlySet<number>,
+  { name, types }: InfoRequest,
 ): void {
   const { replies } = negotiation
   const { size, alignment } = entry.device
-  replies.infoExport(option, size, negotiation.flagsOf(entry))
+  replies.infoExport(option, size, negotiation.flagsOf(entry, name))
   if (types.has(InfoType.NAME)) replies.infoText(option, InfoType.NAME, entry.name)
   if (types.has(InfoType.DESCRIPTION) && entry.description !== '')
     replies.infoText(option, InfoType.DESCRIPTION, entry.description)

@@ -17,6 +17,8 @@ export const Magic = {
   REQUEST: 0x25609513,
   SIMPLE_REPLY: 0x67446698,
   STRUCTURED_REPLY: 0x668e33ef,
+  EXTENDED_REQUEST: 0x21e41c71,
+  EXTENDED_REPLY: 0x6e8a278c,
 } as const
 
 /** Bytes on the wire in front of a variable part. */
@@ -45,6 +47,16 @@ export const HeaderSize = {
   BLOCK_STATUS: 4,
   /** Length and status flags. */
   BLOCK_STATUS_DESCRIPTOR: 8,
+  /** Magic, flags, type, cookie, offset, 64-bit length. */
+  EXTENDED_REQUEST: 32,
+  EXTENDED_REPLY: 32,
+  /** Context id and number of descriptors in front of those of a BLOCK_STATUS_EXT chunk. */
+  BLOCK_STATUS_EXT: 8,
+  /** Length and status flags, 64 bits each. */
+  BLOCK_STATUS_EXT_DESCRIPTOR: 16,
+  /** 64-bit length in front of the context ids in the payload of a BLOCK_STATUS request. */
+  BLOCK_STATUS_PAYLOAD: 8,
+  CONTEXT_ID: 4,
   /** Error and length of the text that follows. */
   ERROR: 6,
   /** As ERROR, and the offset behind the text. */
@@ -145,18 +157,19 @@ export const CommandFlag = {
   PAYLOAD_LEN: 1 << 5,
 } as const
 
-/** NBD_REPLY_FLAG_*: flags of a structured reply chunk. */
+/** NBD_REPLY_FLAG_*: flags of a reply chunk. */
 export const ReplyFlag = {
   /** Last chunk of the reply. */
   DONE: 1 << 0,
 } as const
 
-/** NBD_REPLY_TYPE_*: types of structured reply chunks. */
+/** NBD_REPLY_TYPE_*: types of reply chunks. */
 export const ReplyChunkType = {
   NONE: 0,
   OFFSET_DATA: 1,
   OFFSET_HOLE: 2,
   BLOCK_STATUS: 5,
+  BLOCK_STATUS_EXT: 6,
   ERROR: 0x8001,
   ERROR_OFFSET: 0x8002,
 } as const

@@ -4,6 +4,7 @@
  *
  *   simple      | reply header 16 | data ...                                 |
  *   structured  | chunk header 28 | data     |(28)| data |(32)  hole         |
+ *   extended    | chunk header 40 | data     |(40)| data |(44)  hole         |
  *
  * The header of a chunk that follows a hole lies in the unwritten end of the hole in front of it,
  * and the chunk that tells of a hole in the hole's beginning.
@@ -13,14 +14,8 @@ import { ExtentFlag } from '../device/extents.ts'
 import { DATA_SLICE_BYTES, HOLE_BYTES_MIN, REPLY_DATA_INLINE_BYTES_MAX } from './limits.ts'
 import { CommandFlag, HeaderSize } from './protocol.ts'
 import type { ReplyQueue } from './reply-queue.ts'
-import {
-  DATA_CHUNK_HEADER_BYTES,
-  HOLE_CHUNK_BYTES,
-  dataChunkHeader,
-  holeChunk,
-  noneChunk,
-  simpleReply,
-} from './reply.ts'
+import { chunkHeaderBytes, dataChunkHeader, holeChunk, noneChunk, simpleReply } from './reply.ts'
+import { ReplyStyle } from './reply-style.ts'
 import type { NbdRequest } from './request.ts'
 import type { ExtentListPool } from './extent-lists.ts'
 import { SLAB_LEAD_BYTES } from './slab.ts'
@@ -30,20 +25,23 @@ export class ReadReply {
   readonly #replies: ReplyQueue
   readonly #slabs: SlabPool
   readonly #lists: ExtentListPool
-  readonly #structured: boolean
+  readonly #isChunked: boolean
+  /** In front of data. */
   readonly #headerBytes: number
 
-  constructor(replies: ReplyQueue, slabs: SlabPool, lists: ExtentListPool, structured: boolean) {
+  constructor(replies: ReplyQueue, slabs: SlabPool, lists: ExtentListPool, style: ReplyStyle) {
     this.#replies = replies
     this.#slabs = slabs
     this.#lists = lists
-    this.#structured = structured
-    this.#headerBytes = structured ? DATA_CHUNK_HEADER_BYTES : HeaderSize.SIMPLE_REPLY
+    this.#isChunked = style !== ReplyStyle.SIMPLE
+    this.#headerBytes = this.#isChunked
+      ? chunkHeaderBytes(style === ReplyStyle.EXTENDED) + HeaderSize.OFFSET_DATA
+      : HeaderSize.SIMPLE_REPLY
   }
 
   /** The whole request is answered at once; otherwise every slice is, as soon as it is done. */
   isWhole(request: NbdRequest): boolean {
-    return !this.#structured || (request.commandFlags & CommandFlag.DF) !== 0
+    return !this.#isChunked || (request.commandFlags & CommandFlag.DF) !== 0
   }
 
   /** Memory that a request needs at one time. */
@@ -92,11 +90,12 @@ export class ReadReply {
 
   /** An answer to a READ of nothing. */
   empty(request: NbdRequest): void {
-    const slab = this.#replies.reserve(HeaderSize.STRUCTURED_REPLY)
+    const slab = this.#replies.reserve(this.#headerBytes)
     const { position } = this.#replies
-    const end = this.#structured
+    const end = this.#isChunked
       ? noneChunk(slab.view, position, request)
       : simpleReply(slab.view, position, request, 0)
+    this.#replies.giveBack(slab, end, position + this.#headerBytes)
     this.#replies.commit(slab, position, end)
   }
 
@@ -125,7 +124,7 @@ export class ReadReply {
 
   #commitWhole(request: NbdRequest, slab: Slab): void {
     const { slabOffset, wireOffset, wireLength } = request
-    if (this.#structured)
+    if (this.#isChunked)
       dataChunkHeader(slab.view, slabOffset, request, wireOffset, wireLength, true)
     else simpleReply(slab.view, slabOffset, request, 0)
     this.#replies.commit(slab, slabOffset, slabOffset + this.#headerBytes + wireLength)
@@ -159,10 +158,10 @@ export class ReadReply {
       }
       const isDone = isLast && at === length
       const data = bufferOffset + begin
-      const start = isHole && begin > 0 ? data : data - DATA_CHUNK_HEADER_BYTES
-      end = isHole ? start + HOLE_CHUNK_BYTES : bufferOffset + at
+      const start = isHole && begin > 0 ? data : data - this.#headerBytes
       const encode = isHole ? holeChunk : dataChunkHeader
-      encode(slab.view, start, request, offset + begin, at - begin, isDone)
+      const written = encode(slab.view, start, request, offset + begin, at - begin, isDone)
+      end = isHole ? written : bufferOffset + at
       slab.references++
       this.#replies.commit(slab, start, end)
     }

@@ -8,9 +8,10 @@ import { HeaderSize, Magic, NbdError, ReplyChunkType, ReplyFlag } from './protoc
 import type { NbdRequest } from './request.ts'
 import { encodeString } from './strings.ts'
 
-/** In front of the data of a structured READ. */
-export const DATA_CHUNK_HEADER_BYTES = HeaderSize.STRUCTURED_REPLY + HeaderSize.OFFSET_DATA
-export const HOLE_CHUNK_BYTES = HeaderSize.STRUCTURED_REPLY + HeaderSize.OFFSET_HOLE
+/** In front of the payload of a chunk. */
+export function chunkHeaderBytes(isExtended: boolean): number {
+  return isExtended ? HeaderSize.EXTENDED_REPLY : HeaderSize.STRUCTURED_REPLY
+}
 
 /**
  * 32 bits  magic
@@ -26,11 +27,13 @@ export function simpleReply(view: DataView, at: number, request: NbdRequest, err
 }
 
 /**
- * 32 bits  magic
- * 16 bits  flags
- * 16 bits  type
- * 64 bits  cookie
- * 32 bits  length of the payload
+ * structured                       extended
+ * 32 bits  magic                   32 bits  magic
+ * 16 bits  flags                   16 bits  flags
+ * 16 bits  type                    16 bits  type
+ * 64 bits  cookie                  64 bits  cookie
+ *                                  64 bits  offset of the request
+ * 32 bits  length of the payload   64 bits  length of the payload
  */
 function chunk(
   view: DataView,
@@ -40,11 +43,19 @@ function chunk(
   length: number,
   isLast: boolean,
 ): number {
-  view.setUint32(at, Magic.STRUCTURED_REPLY)
   view.setUint16(at + 4, isLast ? ReplyFlag.DONE : 0)
   view.setUint16(at + 6, type)
   view.setUint32(at + 8, request.cookieHigh)
   view.setUint32(at + 12, request.cookieLow)
+  if (request.isExtended) {
+    view.setUint32(at, Magic.EXTENDED_REPLY)
+    view.setUint32(at + 16, request.offsetHigh)
+    view.setUint32(at + 20, request.offsetLow)
+    view.setUint32(at + 24, 0)
+    view.setUint32(at + 28, length)
+    return at + HeaderSize.EXTENDED_REPLY
+  }
+  view.setUint32(at, Magic.STRUCTURED_REPLY)
   view.setUint32(at + 16, length)
   return at + HeaderSize.STRUCTURED_REPLY
 }
@@ -65,7 +76,7 @@ export function dataChunkHeader(
 ): number {
   const size = HeaderSize.OFFSET_DATA + length
   const payload = chunk(view, at, request, ReplyChunkType.OFFSET_DATA, size, isLast)
-  return setOffset(view, payload, offset)
+  return setUint64(view, payload, offset)
 }
 
 export function holeChunk(
@@ -78,13 +89,19 @@ export function holeChunk(
 ): number {
   const size = HeaderSize.OFFSET_HOLE
   const payload = chunk(view, at, request, ReplyChunkType.OFFSET_HOLE, size, isLast)
-  view.setUint32(setOffset(view, payload, offset), length)
+  view.setUint32(setUint64(view, payload, offset), length)
   return payload + size
 }
 
-export function blockStatusBytes(descriptors: number): number {
-  const fixed = HeaderSize.STRUCTURED_REPLY + HeaderSize.BLOCK_STATUS
-  return fixed + descriptors * HeaderSize.BLOCK_STATUS_DESCRIPTOR
+/** The payload of a chunk with so many descriptors. */
+function blockStatusPayloadBytes(isExtended: boolean, descriptors: number): number {
+  return isExtended
+    ? HeaderSize.BLOCK_STATUS_EXT + descriptors * HeaderSize.BLOCK_STATUS_EXT_DESCRIPTOR
+    : HeaderSize.BLOCK_STATUS + descriptors * HeaderSize.BLOCK_STATUS_DESCRIPTOR
+}
+
+export function blockStatusBytes(isExtended: boolean, descriptors: number): number {
+  return chunkHeaderBytes(isExtended) + blockStatusPayloadBytes(isExtended, descriptors)
 }
 
 /**
@@ -100,23 +117,27 @@ export function blockStatusChunk(
   descriptors: number,
   isLast: boolean,
 ): number {
-  const size = blockStatusBytes(descriptors) - HeaderSize.STRUCTURED_REPLY
-  let position = chunk(view, at, request, ReplyChunkType.BLOCK_STATUS, size, isLast)
+  const { isExtended } = request
+  const type = isExtended ? ReplyChunkType.BLOCK_STATUS_EXT : ReplyChunkType.BLOCK_STATUS
+  const size = blockStatusPayloadBytes(isExtended, descriptors)
+  let position = chunk(view, at, request, type, size, isLast)
   view.setUint32(position, contextId)
-  position += HeaderSize.BLOCK_STATUS
+  if (isExtended) view.setUint32(position + 4, descriptors)
+  position += isExtended ? HeaderSize.BLOCK_STATUS_EXT : HeaderSize.BLOCK_STATUS
   let left = request.wireLength
   for (let index = 0; index < descriptors; index++) {
     const length = Math.min(extents.lengthAt(index), left)
-    view.setUint32(position, length)
-    view.setUint32(position + 4, extents.flagsAt(index))
-    position += HeaderSize.BLOCK_STATUS_DESCRIPTOR
+    const status = extents.flagsAt(index)
+    position = isExtended
+      ? setUint64(view, setUint64(view, position, length), status)
+      : setUint32(view, setUint32(view, position, length), status)
     left -= length
   }
   return position
 }
 
-export function errorChunkBytes(error: number): number {
-  return HeaderSize.STRUCTURED_REPLY + HeaderSize.ERROR_OFFSET + textOf(error).length
+export function errorChunkBytes(isExtended: boolean, error: number): number {
+  return chunkHeaderBytes(isExtended) + HeaderSize.ERROR_OFFSET + textOf(error).length
 }
 
 /** Ends a reply. @param offset where it failed, or -1: that says nothing here */
@@ -137,12 +158,17 @@ export function errorChunk(
   view.setUint16(payload + 4, text.length)
   bytes.set(text, payload + HeaderSize.ERROR)
   const end = payload + HeaderSize.ERROR + text.length
-  return hasOffset ? setOffset(view, end, offset) : end
+  return hasOffset ? setUint64(view, end, offset) : end
 }
 
-function setOffset(view: DataView, at: number, offset: number): number {
-  view.setUint32(at, Math.floor(offset / 2 ** 32))
-  view.setUint32(at + 4, offset % 2 ** 32)
+function setUint32(view: DataView, at: number, value: number): number {
+  view.setUint32(at, value)
+  return at + 4
+}
+
+function setUint64(view: DataView, at: number, value: number): number {
+  view.setUint32(at, Math.floor(value / 2 ** 32))
+  view.setUint32(at + 4, value % 2 ** 32)
   return at + 8
 }
 

@@ -1,6 +1,7 @@
 /**
- * Cuts the client's byte stream into requests. Each is validated here, before its payload is
- * waited for; a payload lies in one piece when the request is handed out:
+ * Cuts the client's byte stream into requests, whose headers are compact or extended. Each is
+ * validated here, before its payload is waited for; a payload lies in one piece when the request is
+ * handed out:
  *
  *   it fits in the receive buffer       lent from there, where it was received
  *   it does not                         received into a slab of its own
@@ -8,15 +9,16 @@
  *
  * Does not know what requests mean or how many are allowed.
  */
-import { PAYLOAD_DISCARD_BYTES_MAX, RECEIVE_BYTES } from './limits.ts'
+import { PAYLOAD_BYTES_MAX, PAYLOAD_DISCARD_BYTES_MAX, RECEIVE_BYTES } from './limits.ts'
 import type { MemoryUse } from './memory-use.ts'
 import type { Agreement } from './negotiation.ts'
-import { Command, HeaderSize, Magic, NbdError } from './protocol.ts'
+import { Command, CommandFlag, HeaderSize, Magic, NbdError } from './protocol.ts'
 import type { ReceiveBuffer } from './receive-buffer.ts'
+import { ReplyStyle } from './reply-style.ts'
 import type { NbdRequest, RequestPool } from './request.ts'
 import type { Resources } from './resources.ts'
 import type { Slab, SlabPool } from './slab.ts'
-import { validate } from './validate.ts'
+import { validate, validateStatusPayload } from './validate.ts'
 
 export class RequestReader {
   /** What the client did wrong; nothing can be read after that. */
@@ -26,6 +28,11 @@ export class RequestReader {
   readonly #requests: RequestPool
   readonly #slabs: SlabPool
   readonly #memory: MemoryUse
+  readonly #isExtended: boolean
+  readonly #magic: number
+  readonly #headerBytes: number
+  /** Above this the client is cut off. */
+  readonly #payloadBytesMax: number
   /** Its header was read, its payload is not complete. */
   #partial: NbdRequest | null = null
   /** Bytes of the payload that are missing, or are still to be skipped. */
@@ -43,6 +50,11 @@ export class RequestReader {
     this.#requests = resources.requests
     this.#slabs = resources.slabs
     this.#memory = resources.memory
+    const isExtended = agreement.replyStyle === ReplyStyle.EXTENDED
+    this.#isExtended = isExtended
+    this.#magic = isExtended ? Magic.EXTENDED_REQUEST : Magic.REQUEST
+    this.#headerBytes = isExtended ? HeaderSize.EXTENDED_REQUEST : HeaderSize.REQUEST
+    this.#payloadBytesMax = isExtended ? PAYLOAD_BYTES_MAX : PAYLOAD_DISCARD_BYTES_MAX
     receive.enlarge(RECEIVE_BYTES)
   }
 
@@ -61,7 +73,7 @@ export class RequestReader {
       return payload.bytes.subarray(end - this.#missing, end)
     }
     const isWhole = this.#partial !== null && this.#partial.refusal === 0 && payload === null
-    return this.#receive.room(isWhole ? this.#missing : HeaderSize.REQUEST)
+    return this.#receive.room(isWhole ? this.#missing : this.#headerBytes)
   }
 
   received(bytes: number): void {
@@ -77,17 +89,22 @@ export class RequestReader {
     if (this.#hasStopped) return null
     if (this.#partial !== null) return this.#continue(this.#partial)
     const receive = this.#receive
-    if (receive.unparsed < HeaderSize.REQUEST || this.violation !== null) return null
+    if (receive.unparsed < this.#headerBytes || this.violation !== null) return null
     const { view } = receive.slab
-    if (view.getUint32(receive.start) !== Magic.REQUEST) {
+    if (view.getUint32(receive.start) !== this.#magic) {
       this.violation = 'a request without the magic number'
       return null
     }
     const request = this.#requests.take()
-    decode(request, view, receive.start)
-    receive.start += HeaderSize.REQUEST
-    request.refusal = request.command === Command.DISC ? 0 : validate(request, this.#agreement)
-    return request.command === Command.WRITE ? this.#begin(request) : request
+    if (this.#isExtended) decodeExtended(request, view, receive.start)
+    else decode(request, view, receive.start)
+    receive.start += this.#headerBytes
+    if (request.command === Command.DISC) return request
+    request.refusal = validate(request, this.#agreement)
+    this.violation = this.#violationOf(request)
+    if (this.violation === null) return request.payloadBytes > 0 ? this.#begin(request) : request
+    this.#requests.give(request)
+    return null
   }
 
   /** What comes from now on is thrown away, and an incomplete request with it. */
@@ -104,21 +121,27 @@ export class RequestReader {
     this.#partial = null
   }
 
+  /** @returns why nothing that comes after this header can be trusted, or null */
+  #violationOf(request: NbdRequest): string | null {
+    const { command, payloadBytes } = request
+    if (payloadBytes > this.#payloadBytesMax)
+      return `a payload of ${payloadBytes} bytes with command ${command}`
+    if (!this.#isExtended || command !== Command.WRITE) return null
+    // Whether the data follow is anybody's guess, and they may look like requests.
+    const isMarked = (request.commandFlags & CommandFlag.PAYLOAD_LEN) !== 0
+    return isMarked ? null : 'an extended WRITE without PAYLOAD_LEN'
+  }
+
   #begin(request: NbdRequest): NbdRequest | null {
-    const { wireLength } = request
-    if (wireLength > PAYLOAD_DISCARD_BYTES_MAX) {
-      this.violation = `a WRITE of ${wireLength} bytes`
-      this.#requests.give(request)
-      return null
-    }
-    this.#missing = wireLength
-    if (request.refusal === 0 && wireLength > RECEIVE_BYTES) {
-      this.#payload = this.#slabs.tryTake(wireLength)
+    const { payloadBytes } = request
+    this.#missing = payloadBytes
+    if (request.refusal === 0 && payloadBytes > RECEIVE_BYTES) {
+      this.#payload = this.#slabs.tryTake(payloadBytes)
       if (this.#payload === null) {
         request.refusal = NbdError.ENOMEM
       } else {
-        this.#payloadBytes = wireLength
-        this.#memory.bytes += wireLength
+        this.#payloadBytes = payloadBytes
+        this.#memory.bytes += payloadBytes
       }
     }
     return this.#continue(request)
@@ -140,9 +163,14 @@ export class RequestReader {
       this.#givePayload()
     } else {
       if (receive.unparsed < this.#missing) return null
-      request.slab = receive.slab
-      request.slab.references++
-      request.slabOffset = receive.start
+      if (request.command === Command.WRITE) {
+        request.slab = receive.slab
+        request.slab.references++
+        request.slabOffset = receive.start
+      } else {
+        const { view } = receive.slab
+        request.refusal = validateStatusPayload(request, this.#agreement, view, receive.start)
+      }
       receive.start += this.#missing
     }
     if (request.slab !== null) request.buffer = request.slab.bytes
@@ -178,11 +206,28 @@ export class RequestReader {
  * 32 bits  length
  */
 function decode(request: NbdRequest, view: DataView, at: number): void {
+  decodeCommon(request, view, at)
+  request.isExtended = false
+  request.wireLength = view.getUint32(at + 24)
+  request.payloadBytes = request.command === Command.WRITE ? request.wireLength : 0
+}
+
+/** As above, but the length has 64 bits, and a flag says that it is that of a payload. */
+function decodeExtended(request: NbdRequest, view: DataView, at: number): void {
+  decodeCommon(request, view, at)
+  request.isExtended = true
+  request.offsetHigh = view.getUint32(at + 16)
+  request.offsetLow = view.getUint32(at + 20)
+  request.wireLength = view.getUint32(at + 24) * 2 ** 32 + view.getUint32(at + 28)
+  const hasPayload = (request.commandFlags & CommandFlag.PAYLOAD_LEN) !== 0
+  request.payloadBytes = hasPayload ? request.wireLength : 0
+}
+
+function decodeCommon(request: NbdRequest, view: DataView, at: number): void {
   request.commandFlags = view.getUint16(at + 4)
   request.command = view.getUint16(at + 6)
   request.cookieHigh = view.getUint32(at + 8)
   request.cookieLow = view.getUint32(at + 12)
   // From 2^53 on the number is rounded, but stays larger than any export.
   request.wireOffset = view.getUint32(at + 16) * 2 ** 32 + view.getUint32(at + 20)
-  request.wireLength = view.getUint32(at + 24)
 }

@@ -35,6 +35,14 @@ export class NbdRequest implements Request {
   cookieLow = 0
   wireOffset = 0
   wireLength = 0
+  /** Bytes that follow the header. */
+  payloadBytes = 0
+  /** Of a BLOCK_STATUS: a bit for each of the agreement's contexts. */
+  contexts = ALL_CONTEXTS
+  /** The header is an extended one, and so must be the reply's, with the offset as it came. */
+  isExtended = false
+  offsetHigh = 0
+  offsetLow = 0
 
   // How far it has come.
   /** Why it is refused (errno), or 0. */
@@ -89,6 +97,7 @@ export class NbdRequest implements Request {
   reset(): void {
     this.buffer = NOTHING
     this.extents = null
+    this.contexts = ALL_CONTEXTS
     this.refusal = 0
     this.done = 0
     this.hasBegun = false
@@ -103,6 +112,7 @@ export class NbdRequest implements Request {
 }
 
 const NOTHING = new Uint8Array(0)
+const ALL_CONTEXTS = -1
 
 export class RequestPool {
   readonly #free: NbdRequest[] = []

@@ -5,7 +5,7 @@
 import type { Device } from '../device/device.ts'
 import { PAYLOAD_BYTES_MAX } from './limits.ts'
 import type { Agreement } from './negotiation.ts'
-import { Command, CommandFlag, NbdError, TransmissionFlag } from './protocol.ts'
+import { Command, CommandFlag, HeaderSize, NbdError, TransmissionFlag } from './protocol.ts'
 import type { NbdRequest } from './request.ts'
 
 /** The flags a command may carry by itself; those that were not offered come off below. */
@@ -19,12 +19,19 @@ const FLAGS_ALLOWED: readonly number[] = table([
   [Command.BLOCK_STATUS, CommandFlag.FUA | CommandFlag.REQ_ONE],
 ])
 
+/** A payload is announced by a flag where headers are extended. */
+const FLAGS_ALLOWED_EXTENDED: readonly number[] = table([
+  ...FLAGS_ALLOWED.entries(),
+  [Command.WRITE, CommandFlag.FUA | CommandFlag.PAYLOAD_LEN],
+  [Command.BLOCK_STATUS, CommandFlag.FUA | CommandFlag.REQ_ONE | CommandFlag.PAYLOAD_LEN],
+])
+
 /** @returns an errno, or 0: go ahead */
 export function validate(request: NbdRequest, agreement: Agreement): number {
   const { command, commandFlags } = request
   const { device } = agreement.export
   const offered = agreement.transmissionFlags
-  const flags = FLAGS_ALLOWED[command]
+  const flags = (request.isExtended ? FLAGS_ALLOWED_EXTENDED : FLAGS_ALLOWED)[command]
   if (flags === undefined || (commandFlags & ~flags) !== 0) return NbdError.EINVAL
   switch (command) {
     case Command.READ:
@@ -47,11 +54,50 @@ export function validate(request: NbdRequest, agreement: Agreement): number {
         return NbdError.EINVAL
       return validateRange(request, device, NbdError.ENOSPC)
     case Command.BLOCK_STATUS:
-      if (agreement.contexts.length === 0 || request.wireLength === 0) return NbdError.EINVAL
-      return validateRange(request, device, NbdError.EINVAL)
+      if (agreement.contexts.length === 0) return NbdError.EINVAL
+      if ((commandFlags & CommandFlag.PAYLOAD_LEN) !== 0) return validateIdCount(request, agreement)
+      return validateStatusRange(request, device)
     default:
       return validateRange(request, device, NbdError.EINVAL)
   }
+}
+
+/**
+ * A BLOCK_STATUS whose payload has arrived: takes its range and contexts from there.
+ * @returns an errno, or 0: go ahead
+ */
+export function validateStatusPayload(
+  request: NbdRequest,
+  agreement: Agreement,
+  view: DataView,
+  at: number,
+): number {
+  request.wireLength = view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4)
+  request.contexts = 0
+  const end = at + request.payloadBytes
+  for (let id = at + HeaderSize.BLOCK_STATUS_PAYLOAD; id < end; id += HeaderSize.CONTEXT_ID) {
+    const index = indexOfContext(agreement, view.getUint32(id))
+    if (index < 0 || (request.contexts & (1 << index)) !== 0) return NbdError.EINVAL
+    request.contexts |= 1 << index
+  }
+  return validateStatusRange(request, agreement.export.device)
+}
+
+/** More ids than contexts: one is unknown, or is there twice. */
+function validateIdCount(request: NbdRequest, { contexts }: Agreement): number {
+  const idBytes = request.payloadBytes - HeaderSize.BLOCK_STATUS_PAYLOAD
+  const count = idBytes / HeaderSize.CONTEXT_ID
+  return Number.isInteger(count) && count >= 1 && count <= contexts.length ? 0 : NbdError.EINVAL
+}
+
+function indexOfContext({ contexts }: Agreement, id: number): number {
+  for (let index = 0; index < contexts.length; index++) if (contexts[index].id === id) return index
+  return -1
+}
+
+function validateStatusRange(request: NbdRequest, device: Device): number {
+  if (request.wireLength === 0) return NbdError.EINVAL
+  return validateRange(request, device, NbdError.EINVAL)
 }
 
 function validateData(request: NbdRequest, device: Device, outside: number): number {

@@ -155,6 +155,6 @@ test('large requests for which there is no memory are refused, the rest is serve
 /** Simple replies: a READ is answered in one piece. */
 async function connect({ uri }: Served): Promise<RawClient> {
   const client = await RawClient.connect({ path: /socket=(.*)$/.exec(uri)?.[1] ?? '' })
-  await client.handshake({ structured: false })
+  await client.handshake({ style: 'simple' })
   return client
 }

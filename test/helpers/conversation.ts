@@ -157,6 +157,7 @@ export const Reply = {
   UNKNOWN: 0x80000006,
   SHUTDOWN: 0x80000007,
   TOO_BIG: 0x80000009,
+  EXT_HEADER_REQD: 0x8000000a,
 } as const
 
 export function types(replies: readonly OptionReplyMessage[]): number[] {

@@ -8,10 +8,11 @@ import type { Log } from '../../nbd/log.ts'
 import { Server } from '../../nbd/server.ts'
 import { FakeIo } from './fake-stream.ts'
 import type { FakeStream } from './fake-stream.ts'
-import { infoData, metaData, option, parseOptionReplies, request, u32 } from './naive-codec.ts'
-import type { WireRequest } from './naive-codec.ts'
+import { infoData, metaData, option, parseOptionReplies, u32 } from './naive-codec.ts'
 import { ReplyChecker } from './reply-checker.ts'
-import type { Answer } from './reply-checker.ts'
+import type { Answer, SentRequest } from './reply-checker.ts'
+import { encoded, styleOption } from './wire-style.ts'
+import type { Style, StyledRequest } from './wire-style.ts'
 
 export const Command = {
   READ: 0,
@@ -34,7 +35,7 @@ export const silentLog: Log = {
   isLevelEnabled: () => false,
 }
 
-export type Fields = Omit<WireRequest, 'cookie'>
+export type Fields = Omit<StyledRequest, 'cookie'>
 
 export class MemorySession {
   readonly server: Server
@@ -53,10 +54,14 @@ export class MemorySession {
     return session
   }
 
-  /** @param structured with base:allocation selected too */
-  async connect(size: number, structured = true): Promise<MemoryClient> {
+  /** Selects the contexts too, unless the style is simple. */
+  async connect(
+    size: number,
+    style: Style = 'structured',
+    contexts: readonly string[] = ['base:allocation'],
+  ): Promise<MemoryClient> {
     const stream = this.#io.connect()
-    const client = new MemoryClient(stream, size, structured)
+    const client = new MemoryClient(stream, size, style, style === 'simple' ? [] : contexts)
     this.clients.push(client)
     client.handshake()
     await this.until(() => client.isAttached)
@@ -94,16 +99,20 @@ export class MemoryClient {
   readonly answers: Answer[] = []
   isAttached = false
   readonly #size: number
-  readonly #structured: boolean
+  readonly #style: Style
+  readonly #contexts: readonly string[]
+  /** Id to name of the contexts that were selected. */
+  contextIds: ReadonlyMap<number, string> = new Map()
   #checker: ReplyChecker
   #nextCookie = 1n
   #early = Buffer.alloc(0)
 
-  constructor(stream: FakeStream, size: number, structured: boolean) {
+  constructor(stream: FakeStream, size: number, style: Style, contexts: readonly string[]) {
     this.stream = stream
     this.#size = size
-    this.#structured = structured
-    this.#checker = this.#newChecker(new Map())
+    this.#style = style
+    this.#contexts = contexts
+    this.#checker = this.#newChecker()
   }
 
   get outstanding(): number {
@@ -111,17 +120,22 @@ export class MemoryClient {
   }
 
   handshake(): void {
-    const contexts = metaData('', ['base:allocation'])
-    const structured = this.#structured ? [option(8), option(10, contexts)] : []
-    this.stream.push(Buffer.concat([u32(3), ...structured, option(7, infoData(''))]))
+    const select = this.#contexts.length > 0 ? [option(10, metaData('', this.#contexts))] : []
+    const go = option(7, infoData(''))
+    this.stream.push(Buffer.concat([u32(3), styleOption(this.#style), ...select, go]))
   }
 
   /** The bytes of a request; its reply is expected from now on. */
-  prepare(fields: Fields, payload: Uint8Array = EMPTY): { bytes: Buffer; cookie: bigint } {
+  prepare(fields: Fields, payload?: Uint8Array): { bytes: Buffer; cookie: bigint } {
     const cookie = this.#nextCookie++
-    const { command, flags = 0, offset = 0, length = 0 } = fields
-    this.#checker.sent({ command, cookie, flags, offset: BigInt(offset), length })
-    return { bytes: Buffer.concat([request({ ...fields, cookie }), payload]), cookie }
+    const { bytes, sent } = encoded(this.#style, { ...fields, cookie }, payload)
+    this.#checker.sent(sent)
+    return { bytes, cookie }
+  }
+
+  /** The test sends the bytes itself. */
+  expect(sent: SentRequest): void {
+    this.#checker.sent(sent)
   }
 
   /** Sends a request. @returns its cookie */
@@ -160,22 +174,30 @@ export class MemoryClient {
 
   #handshakeOutput(bytes: Buffer): void {
     this.#early = Buffer.concat([this.#early, bytes])
-    // Greeting; ACK; context and ACK; INFO_EXPORT and ACK.
-    const expected = 18 + (this.#structured ? 20 + 20 + 4 + 15 + 20 : 0) + 20 + 12 + 20
+    // Greeting; ACK of the style; contexts and ACK; INFO_EXPORT and ACK.
+    const names = this.#contexts.map((name) => 20 + 4 + name.length)
+    const ended = this.#contexts.length > 0 ? [...names, 20] : []
+    const expected = [18, this.#style === 'simple' ? 0 : 20, ...ended, 20 + 12, 20].reduce(
+      (sum, bytes) => sum + bytes,
+    )
     if (this.#early.length < expected) return
     const replies = parseOptionReplies(this.#early.subarray(18, expected))
     const contexts = replies.filter((reply) => reply.type === 4)
-    this.#checker = this.#newChecker(
-      new Map(contexts.map(({ data }) => [data.readUInt32BE(0), data.toString('utf8', 4)])),
+    this.contextIds = new Map(
+      contexts.map(({ data }) => [data.readUInt32BE(0), data.toString('utf8', 4)]),
     )
+    this.#checker = this.#newChecker()
     this.isAttached = true
     if (this.#early.length > expected)
       this.answers.push(...this.#checker.receive(this.#early.subarray(expected)))
   }
 
-  #newChecker(contexts: ReadonlyMap<number, string>): ReplyChecker {
-    return new ReplyChecker({ size: this.#size, structured: this.#structured, contexts })
+  #newChecker(): ReplyChecker {
+    return new ReplyChecker({
+      size: this.#size,
+      structured: this.#style === 'structured',
+      extended: this.#style === 'extended',
+      contexts: this.contextIds,
+    })
   }
 }
-
-const EMPTY = new Uint8Array(0)

@@ -63,20 +63,35 @@ export interface WireRequest {
   readonly flags?: number
   readonly cookie: bigint
   readonly offset?: bigint | number
-  readonly length?: number
+  readonly length?: bigint | number
   readonly magic?: number
 }
 
 /** The 28 bytes of a request; a payload is appended by the caller. */
 export function request(fields: WireRequest): Buffer {
+  const header = requestStart(fields, fields.magic ?? 0x25609513)
+  return Buffer.concat([header, u32(Number(fields.length ?? 0))])
+}
+
+/** The 32 bytes of an extended request. */
+export function extendedRequest(fields: WireRequest): Buffer {
+  const header = requestStart(fields, fields.magic ?? 0x21e41c71)
+  return Buffer.concat([header, u64(fields.length ?? 0)])
+}
+
+function requestStart(fields: WireRequest, magic: number): Buffer {
   return Buffer.concat([
-    u32(fields.magic ?? 0x25609513),
+    u32(magic),
     u16(fields.flags ?? 0),
     u16(fields.command),
     u64(fields.cookie),
     u64(fields.offset ?? 0),
-    u32(fields.length ?? 0),
   ])
+}
+
+/** Payload of a BLOCK_STATUS with PAYLOAD_LEN. */
+export function statusPayload(length: bigint | number, ids: readonly number[]): Buffer {
+  return Buffer.concat([u64(length), ...ids.map(u32)])
 }
 
 /** Handshake flags of a server's first 18 bytes. */
@@ -178,7 +193,7 @@ function checkInfo(data: Buffer): void {
 
 function checkTransmissionFlags(flags: number): void {
   must((flags & 1) !== 0, 'HAS_FLAGS must be set')
-  must((flags & ~0xfff) === 0, 'transmission flags of no standard')
+  must((flags & ~0x1fff) === 0, 'transmission flags of no standard')
   if (flags & (1 << 11)) must((flags & (1 << 6)) !== 0, 'FAST_ZERO needs WRITE_ZEROES')
 }
 

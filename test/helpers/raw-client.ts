@@ -13,20 +13,21 @@ import {
   optionReplySize,
   parseGreeting,
   parseOptionReplies,
-  request,
   u32,
 } from './naive-codec.ts'
-import type { OptionReplyMessage, WireRequest } from './naive-codec.ts'
+import type { OptionReplyMessage } from './naive-codec.ts'
 import { ReplyChecker } from './reply-checker.ts'
 import type { Agreement, Answer } from './reply-checker.ts'
+import { encoded } from './wire-style.ts'
+import type { Style, StyledRequest } from './wire-style.ts'
 
 export type Target = { readonly host: string; readonly port: number } | { readonly path: string }
 
 export interface HandshakeWishes {
   readonly exportName?: string
-  /** Default true. */
-  readonly structured?: boolean
-  /** Metadata contexts to select; needs `structured`. */
+  /** Default `structured`. */
+  readonly style?: Style
+  /** Metadata contexts to select; not with `simple`. */
   readonly contexts?: readonly string[]
 }
 
@@ -51,6 +52,7 @@ export class RawClient {
   #checker: ReplyChecker | null = null
   readonly #waiting = new Map<bigint, Waiter<Answer>>()
   #nextCookie = 1n
+  #style: Style = 'simple'
 
   static async connect(target: Target): Promise<RawClient> {
     const socket = net.connect({ ...target })
@@ -115,9 +117,10 @@ export class RawClient {
 
   /** The whole handshake; throws if the server refuses. The transmission phase follows. */
   async handshake(wishes: HandshakeWishes = {}): Promise<Negotiated> {
-    const { exportName = '', structured = true, contexts: queries = [] } = wishes
+    const { exportName = '', style = 'structured', contexts: queries = [] } = wishes
     await this.greet()
-    if (structured) succeeded(await this.option(8))
+    if (style !== 'simple') succeeded(await this.option(style === 'structured' ? 8 : 11))
+    this.#style = style
     const contexts = new Map<number, string>()
     if (queries.length > 0) {
       for (const { type, data } of succeeded(await this.option(10, metaData(exportName, queries))))
@@ -128,7 +131,9 @@ export class RawClient {
     const info = infos.find((data) => data.readUInt16BE(0) === 0)
     must(info !== undefined, 'GO without INFO_EXPORT')
     const size = Number(info.readBigUInt64BE(2))
-    const negotiated = { size, flags: info.readUInt16BE(10), structured, contexts }
+    const flags = info.readUInt16BE(10)
+    const [structured, extended] = [style === 'structured', style === 'extended']
+    const negotiated = { size, flags, structured, extended, contexts }
     this.transmission(negotiated)
     return negotiated
   }
@@ -142,26 +147,26 @@ export class RawClient {
   }
 
   /** Sends a request (a cookie is chosen if none is given) and waits for its whole reply. */
-  request(fields: Omit<WireRequest, 'cookie'>, payload?: Uint8Array): Promise<Answer> {
+  request(fields: Omit<StyledRequest, 'cookie'>, payload?: Uint8Array): Promise<Answer> {
     const cookie = this.#nextCookie++
     const answer = this.expect({ ...fields, cookie })
-    this.write(request({ ...fields, cookie }))
+    this.write(encoded(this.#style, { ...fields, cookie }).bytes)
     if (payload !== undefined) this.write(payload)
     return answer
   }
 
   /** The reply to a request whose bytes the test writes itself. */
-  expect(fields: WireRequest): Promise<Answer> {
+  expect(fields: StyledRequest): Promise<Answer> {
     if (this.#checker === null) throw new Error('transmission() comes first')
     if (this.#failure !== null) return Promise.reject(this.#failure)
-    const { command, cookie, flags = 0, offset = 0, length = 0 } = fields
-    this.#checker.sent({ command, cookie, flags, offset: BigInt(offset), length })
+    const { cookie } = fields
+    this.#checker.sent(encoded(this.#style, fields).sent)
     return new Promise((resolve, reject) => this.#waiting.set(cookie, { resolve, reject }))
   }
 
   /** Sends DISC and waits until the server has closed. */
   async disconnect(): Promise<void> {
-    this.write(request({ command: 2, cookie: 0n }))
+    this.write(encoded(this.#style, { command: 2, cookie: 0n }).bytes)
     await this.closed
     this.#checker?.finish()
   }

@@ -3,13 +3,19 @@ import test from 'ava'
 import { ProtocolViolation, u16, u32, u64 } from './naive-codec.ts'
 import { ReplyChecker } from './reply-checker.ts'
 import type { Answer, SentRequest } from './reply-checker.ts'
+import type { Style } from './wire-style.ts'
 
 const [READ, WRITE, FLUSH, WRITE_ZEROES, BLOCK_STATUS] = [0, 1, 3, 6, 7]
-const [NONE, DATA, HOLE, STATUS, ERROR, ERROR_OFFSET] = [0, 1, 2, 5, 0x8001, 0x8002]
+const [NONE, DATA, HOLE, STATUS, STATUS_EXT, ERROR, ERROR_OFFSET] = [0, 1, 2, 5, 6, 0x8001, 0x8002]
 const [DF, REQ_ONE, FAST_ZERO] = [4, 8, 16]
 const DONE = 1
 const COOKIE = 0xfedcba9876543210n
-const CONTEXT = 3
+const [CONTEXT, WIDE_CONTEXT, OTHER] = [3, 5, 6]
+const CONTEXTS: readonly (readonly [number, string])[] = [
+  [CONTEXT, 'base:allocation'],
+  [WIDE_CONTEXT, 'x-chunknbd:chunk'],
+  [OTHER, 'x-other:leaf'],
+]
 
 function simple(error: number, payload: Uint8Array = Buffer.alloc(0), cookie = COOKIE): Buffer {
   return Buffer.concat([u32(0x67446698), u32(error), u64(cookie), payload])
@@ -19,6 +25,20 @@ function chunk(flags: number, type: number, ...payload: readonly Uint8Array[]): 
   const bytes = Buffer.concat(payload)
   const header = [u32(0x668e33ef), u16(flags), u16(type), u64(COOKIE), u32(bytes.length)]
   return Buffer.concat([...header, bytes])
+}
+
+function extended(flags: number, type: number, ...payload: readonly Uint8Array[]): Buffer {
+  return extendedAt(1000, flags, type, ...payload)
+}
+
+function extendedAt(offset: number, flags: number, type: number, ...payload: Uint8Array[]) {
+  const bytes = Buffer.concat(payload)
+  const start = [u32(0x6e8a278c), u16(flags), u16(type), u64(COOKIE), u64(offset)]
+  return Buffer.concat([...start, u64(bytes.length), bytes])
+}
+
+function wide(id: number, count: number, ...descriptors: readonly (bigint | number)[]): Buffer {
+  return extended(DONE, STATUS_EXT, u32(id), u32(count), ...descriptors.map(u64))
 }
 
 function data(flags: number, offset: number, length: number): Buffer {
@@ -46,11 +66,21 @@ function check(
   command: number,
   flags: number,
   replies: readonly Uint8Array[],
-  structured = true,
+  style: Style = 'structured',
 ): Answer[] {
-  const contexts = new Map(structured ? [[CONTEXT, 'base:allocation']] : [])
-  const checker = new ReplyChecker({ size: 4096, structured, contexts, payloadMax: 64 })
-  const sent: SentRequest = { command, flags, cookie: COOKIE, offset: 1000n, length: 100 }
+  const contexts = new Map(style === 'simple' ? [] : CONTEXTS)
+  const [structured, isExtended] = [style === 'structured', style === 'extended']
+  const agreement = { size: 4096, structured, extended: isExtended, contexts, payloadMax: 64 }
+  const checker = new ReplyChecker(agreement)
+  const contextIds = [CONTEXT]
+  const sent: SentRequest = {
+    command,
+    flags,
+    cookie: COOKIE,
+    offset: 1000n,
+    length: 100,
+    contextIds,
+  }
   checker.sent(sent)
   const answers = replies.flatMap((reply) => checker.receive(reply))
   checker.finish()
@@ -64,25 +94,44 @@ type Case = readonly [
   command: number,
   flags: number,
   replies: readonly Uint8Array[],
-  structured?: boolean,
+  style?: Style,
 ]
 
 const right: readonly Case[] = [
-  ['a simple READ', READ, 0, [simple(0, Buffer.alloc(100))], false],
-  ['a simple failed READ', READ, 0, [simple(5)], false],
+  ['a simple READ', READ, 0, [simple(0, Buffer.alloc(100))], 'simple'],
+  ['a simple failed READ', READ, 0, [simple(5)], 'simple'],
   ['a simple WRITE', WRITE, 0, [simple(0)]],
   ['chunks in any order', READ, 0, [data(0, 1050, 50), hole(DONE, 1000, 50)]],
   ['part of a READ that fails', READ, 0, [data(0, 1000, 50), errorAt(DONE, 5, 1060)]],
   ['an error and NONE', READ, 0, [error(0, 5, 'disk on fire'), done]],
   ['block status', BLOCK_STATUS, 0, [status(DONE, CONTEXT, 50, 0, 60, 3)]],
   ['FAST_ZERO', WRITE_ZEROES, FAST_ZERO, [error(DONE, 95)]],
+  ['an extended WRITE', WRITE, 0, [extended(DONE, NONE)], 'extended'],
+  ['extended status', BLOCK_STATUS, 0, [wide(CONTEXT, 2, 50, 0, 50, 3)], 'extended'],
 ]
 
-for (const [title, command, flags, replies, structured] of right)
+for (const [title, command, flags, replies, style] of right)
   test(`accepts ${title}, whole or byte by byte`, (t) => {
-    t.is(check(command, flags, replies, structured).length, 1)
+    t.is(check(command, flags, replies, style).length, 1)
     const bytes = Array.from(Buffer.concat(replies), (byte) => Buffer.from([byte]))
-    t.is(check(command, flags, bytes, structured).length, 1)
+    t.is(check(command, flags, bytes, style).length, 1)
+  })
+
+const extendedWrong: readonly Case[] = [
+  ['a simple reply', WRITE, 0, [simple(0)]],
+  ['a structured chunk', WRITE, 0, [done]],
+  ['another offset', WRITE, 0, [extendedAt(1001, DONE, NONE)]],
+  ['32-bit status', BLOCK_STATUS, 0, [extended(DONE, STATUS, ...[CONTEXT, 100, 0].map(u32))]],
+  ['a wrong count', BLOCK_STATUS, 0, [wide(CONTEXT, 2, 100, 0)]],
+  ['a count of 0', BLOCK_STATUS, 0, [wide(CONTEXT, 0)]],
+  ['more than 32 bits', BLOCK_STATUS, 0, [wide(CONTEXT, 1, 100, 2n ** 32n)]],
+  ['a context that was not asked for', BLOCK_STATUS, 0, [wide(OTHER, 1, 100, 0)]],
+]
+
+for (const [title, command, flags, replies] of extendedWrong)
+  test(`notices with extended headers: ${title}`, (t) => {
+    const act = () => check(command, flags, replies, 'extended')
+    t.throws(act, { instanceOf: ProtocolViolation })
   })
 
 const wrong: readonly Case[] = [
@@ -92,7 +141,14 @@ const wrong: readonly Case[] = [
   ['no answer', WRITE, 0, []],
   ['half an answer', WRITE, 0, [simple(0).subarray(0, 15)]],
   ['half a structured answer', READ, 0, [data(0, 1000, 50)]],
-  ['chunks without negotiation', WRITE, 0, [done], false],
+  ['chunks without negotiation', WRITE, 0, [done], 'simple'],
+  ['an extended chunk', WRITE, 0, [extended(DONE, NONE)]],
+  [
+    '64-bit status',
+    BLOCK_STATUS,
+    0,
+    [chunk(DONE, STATUS_EXT, ...[CONTEXT, 1, 0, 100, 0, 0].map(u32))],
+  ],
   ['a simple READ with structured replies', READ, 0, [simple(0, Buffer.alloc(100))]],
   ['a simple block status', BLOCK_STATUS, 0, [simple(0)]],
   ['a simple reply after chunks', WRITE, 0, [error(0, 5), simple(5)]],
@@ -137,9 +193,9 @@ const wrong: readonly Case[] = [
   ['REQ_ONE that is too long', BLOCK_STATUS, REQ_ONE, [status(DONE, CONTEXT, 101, 0)]],
 ]
 
-for (const [title, command, flags, replies, structured] of wrong)
+for (const [title, command, flags, replies, style] of wrong)
   test(`notices ${title}`, (t) => {
-    t.throws(() => check(command, flags, replies, structured), { instanceOf: ProtocolViolation })
+    t.throws(() => check(command, flags, replies, style), { instanceOf: ProtocolViolation })
   })
 
 test('tells what a reply said', (t) => {

@@ -5,12 +5,15 @@
  *
  * Written from the specification, not from the server; slow and simple on purpose.
  */
-import { checkString, must } from './naive-codec.ts'
+import { checkChunk, checkError, checkSuccess } from './chunk-checker.ts'
+import { must } from './naive-codec.ts'
 
 /** What the handshake agreed on. */
 export interface Agreement {
   readonly size: number
   readonly structured: boolean
+  /** EXTENDED_HEADERS; `structured` says nothing then. */
+  readonly extended?: boolean
   /** Id to name of the selected metadata contexts. */
   readonly contexts: ReadonlyMap<number, string>
   readonly payloadMax?: number
@@ -21,7 +24,10 @@ export interface SentRequest {
   readonly flags: number
   readonly cookie: bigint
   readonly offset: bigint
+  /** Of its effect on the export. */
   readonly length: number
+  /** BLOCK_STATUS: those the client asks for in a payload; otherwise all that were selected. */
+  readonly contextIds?: readonly number[] | undefined
 }
 
 export interface Range {
@@ -31,6 +37,7 @@ export interface Range {
 
 export interface Extent {
   readonly length: number
+  /** The status; up to 64 bits with extended headers. */
   readonly flags: number
 }
 
@@ -50,7 +57,7 @@ export class Answer {
   readonly holeChunks: Range[] = []
   /** BLOCK_STATUS: context id to extents. */
   readonly extents = new Map<number, Extent[]>()
-  /** Structured: types of the chunks in order of arrival. */
+  /** Not simple: types of the chunks in order of arrival. */
   readonly chunkTypes: number[] = []
 
   constructor(sent: SentRequest) {
@@ -62,12 +69,10 @@ export class Answer {
   }
 }
 
-const READ = 0
-const DISC = 2
-const WRITE_ZEROES = 6
-const BLOCK_STATUS = 7
-const COMMANDS_WITH_ERROR_OFFSET = [0, 1, 4, 5, 6, 7]
-const ERRORS = [1, 5, 12, 22, 28, 75, 95, 108]
+const [READ, DISC, BLOCK_STATUS] = [0, 2, 7]
+const SIMPLE = 0x67446698
+const STRUCTURED = 0x668e33ef
+const EXTENDED = 0x6e8a278c
 
 export class ReplyChecker {
   readonly #agreement: Agreement
@@ -123,19 +128,24 @@ export class ReplyChecker {
   #sizeOf(bytes: Buffer): number {
     if (bytes.length < 4) return 4
     const magic = bytes.readUInt32BE(0)
-    must(magic === 0x67446698 || magic === 0x668e33ef, `reply magic 0x${magic.toString(16)}`)
-    if (magic === 0x67446698) {
-      if (bytes.length < 16) return 16
-      const sent = this.#answerFor(bytes.readBigUInt64BE(8)).request
-      if (sent.command !== READ) return 16
-      must(!this.#agreement.structured, 'READ must be answered in chunks')
-      return bytes.readUInt32BE(4) === 0 ? 16 + sent.length : 16
-    }
-    must(this.#agreement.structured, 'structured reply without negotiation')
-    if (bytes.length < 20) return 20
-    const length = bytes.readUInt32BE(16)
+    const { extended = false, structured } = this.#agreement
+    if (extended) must(magic === EXTENDED, `reply magic 0x${magic.toString(16)}`)
+    else must(magic === SIMPLE || magic === STRUCTURED, `reply magic 0x${magic.toString(16)}`)
+    if (magic === SIMPLE) return this.#simpleSizeOf(bytes)
+    must(extended || structured, 'structured reply without negotiation')
+    const header = extended ? 32 : 20
+    if (bytes.length < header) return header
+    const length = extended ? Number(bytes.readBigUInt64BE(24)) : bytes.readUInt32BE(16)
     must(length <= this.#payloadMax + 8, `chunk of ${length} bytes`)
-    return 20 + length
+    return header + length
+  }
+
+  #simpleSizeOf(bytes: Buffer): number {
+    if (bytes.length < 16) return 16
+    const sent = this.#answerFor(bytes.readBigUInt64BE(8)).request
+    if (sent.command !== READ) return 16
+    must(!this.#agreement.structured, 'READ must be answered in chunks')
+    return bytes.readUInt32BE(4) === 0 ? 16 + sent.length : 16
   }
 
   #answerFor(cookie: bigint): Answer {
@@ -146,15 +156,20 @@ export class ReplyChecker {
 
   #message(bytes: Buffer): Answer | null {
     const answer = this.#answerFor(bytes.readBigUInt64BE(8))
-    const { cookie } = answer.request
-    if (bytes.readUInt32BE(0) === 0x67446698) {
+    const { cookie, offset } = answer.request
+    if (bytes.readUInt32BE(0) === SIMPLE) {
       this.#simple(answer, bytes)
       this.#open.delete(cookie)
       return answer
     }
+    const { extended = false } = this.#agreement
+    if (extended) must(bytes.readBigUInt64BE(16) === offset, 'the offset is not the request’s')
     const flags = bytes.readUInt16BE(4)
     must((flags & ~1) === 0, `chunk flags 0x${flags.toString(16)}`)
-    this.#chunk(answer, bytes.readUInt16BE(6), flags === 1, bytes.subarray(20))
+    const payload = bytes.subarray(extended ? 32 : 20)
+    const type = bytes.readUInt16BE(6)
+    answer.chunkTypes.push(type)
+    checkChunk(answer, { type, payload, isLast: flags === 1 }, this.#agreement)
     if (flags === 0) return null
     if (answer.error === 0) checkSuccess(answer, this.#agreement)
     this.#open.delete(cookie)
@@ -169,108 +184,5 @@ export class ReplyChecker {
     if (answer.error !== 0) checkError(answer.request, answer.error)
     else must(command !== BLOCK_STATUS, 'BLOCK_STATUS cannot succeed with a simple reply')
     answer.data = bytes.subarray(16)
-  }
-
-  #chunk(answer: Answer, type: number, done: boolean, payload: Buffer): void {
-    const { command, flags } = answer.request
-    answer.chunkTypes.push(type)
-    if (type === 0) {
-      must(payload.length === 0, 'NONE has no payload')
-      must(done, 'NONE must be the last chunk')
-    } else if (type === 1 || type === 2) {
-      must(command === READ, 'content chunk for a command that reads nothing')
-      this.#content(answer, type, payload)
-      const chunks = answer.dataChunks.length + answer.holeChunks.length
-      must((flags & 4) === 0 || chunks === 1, 'DF: at most one content chunk')
-    } else if (type === 5) {
-      must(command === BLOCK_STATUS, 'BLOCK_STATUS chunk for another command')
-      this.#status(answer, payload)
-    } else {
-      must(type === 0x8001 || type === 0x8002, `chunk type ${type}`)
-      errorChunk(answer, type, payload)
-    }
-  }
-
-  #content(answer: Answer, type: number, payload: Buffer): void {
-    if (type === 1) must(payload.length >= 9, 'OFFSET_DATA is at least 9 bytes')
-    else must(payload.length === 12, 'OFFSET_HOLE is 12 bytes')
-    const length = type === 1 ? payload.length - 8 : payload.readUInt32BE(8)
-    must(length > 0, 'a hole of no bytes')
-    must(type === 2 || length <= this.#payloadMax, 'data larger than the maximum payload')
-    const offset = Number(payload.readBigUInt64BE(0))
-    const start = Number(answer.request.offset)
-    const inside = offset >= start && offset + length <= start + answer.request.length
-    must(inside, `content chunk ${offset}+${length} outside the request`)
-    for (const other of [...answer.dataChunks, ...answer.holeChunks]) {
-      const apart = offset + length <= other.offset || other.offset + other.length <= offset
-      must(apart, `content chunk ${offset}+${length} overlaps an earlier one`)
-    }
-    const holdsError = answer.errorOffset >= offset && answer.errorOffset < offset + length
-    must(!holdsError, 'content chunk over an offset already reported as failed')
-    if (answer.data.length === 0) answer.data = Buffer.alloc(answer.request.length, 0xee)
-    const at = offset - start
-    if (type === 1) payload.copy(answer.data, at, 8)
-    else answer.data.fill(0, at, at + length)
-    const chunks = type === 1 ? answer.dataChunks : answer.holeChunks
-    chunks.push({ offset, length })
-  }
-
-  #status(answer: Answer, payload: Buffer): void {
-    const { flags, offset, length } = answer.request
-    must(payload.length >= 12 && payload.length % 8 === 4, 'length of a BLOCK_STATUS chunk')
-    const id = payload.readUInt32BE(0)
-    const name = this.#agreement.contexts.get(id)
-    must(name !== undefined, `context ${id} was not selected`)
-    must(!answer.extents.has(id), `context ${id} is reported twice`)
-    const extents: Extent[] = []
-    let total = 0
-    for (let at = 4; at < payload.length; at += 8) {
-      const extent = { length: payload.readUInt32BE(at), flags: payload.readUInt32BE(at + 4) }
-      must(extent.length > 0, 'an extent of no bytes')
-      must(total < length, 'only the last extent may end behind the request')
-      must(extents.at(-1)?.flags !== extent.flags, 'neighbouring extents should differ')
-      if (name === 'base:allocation') must(extent.flags <= 3, 'base:allocation has two bits')
-      extents.push(extent)
-      total += extent.length
-    }
-    must(extents.length <= 1 << 20, 'more than 2^20 extents')
-    must(Number(offset) + total <= this.#agreement.size, 'extent behind the end of the export')
-    if (flags & 8) must(extents.length === 1 && total <= length, 'REQ_ONE: one extent, inside')
-    answer.extents.set(id, extents)
-  }
-}
-
-function errorChunk(answer: Answer, type: number, payload: Buffer): void {
-  const { command, offset, length } = answer.request
-  const fixed = type === 0x8001 ? 6 : 14
-  must(payload.length >= fixed, `error chunk of ${payload.length} bytes`)
-  const error = payload.readUInt32BE(0)
-  checkError(answer.request, error)
-  const textLength = payload.readUInt16BE(4)
-  must(payload.length === fixed + textLength, 'length of the error text')
-  must(answer.error === 0, 'one error chunk is enough')
-  answer.error = error
-  answer.text = checkString(payload.subarray(6, 6 + textLength), 'error text')
-  if (type === 0x8001) return
-  must(COMMANDS_WITH_ERROR_OFFSET.includes(command), 'ERROR_OFFSET does not fit the command')
-  answer.errorOffset = Number(payload.readBigUInt64BE(6 + textLength))
-  const distance = answer.errorOffset - Number(offset)
-  must(distance >= 0 && distance < length, `error offset ${answer.errorOffset} is outside`)
-}
-
-function checkError(request: SentRequest, error: number): void {
-  must(ERRORS.includes(error), `error ${error} may not be sent`)
-  const fastZero = request.command === WRITE_ZEROES && (request.flags & 16) !== 0
-  must(error !== 95 || fastZero, 'ENOTSUP answers FAST_ZERO only')
-  must(error !== 75 || request.command === READ, 'EOVERFLOW answers long reads only')
-}
-
-function checkSuccess(answer: Answer, agreement: Agreement): void {
-  const { command, length } = answer.request
-  const covered = answer.content().reduce((sum, range) => sum + range.length, 0)
-  if (command === READ) must(covered === length, `${covered} of ${length} bytes were answered`)
-  if (command === BLOCK_STATUS) {
-    must(agreement.contexts.size > 0, 'BLOCK_STATUS cannot succeed without a context')
-    must(answer.extents.size === agreement.contexts.size, 'one chunk for each context')
   }
 }

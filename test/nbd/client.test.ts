@@ -11,7 +11,7 @@ import { counted, u16, u32, u64 } from '../helpers/naive-codec.ts'
 
 const GREETING = Buffer.concat([Buffer.from('NBDMAGICIHAVEOPT'), u16(3)])
 const [ACK, SERVER, UNSUP, POLICY] = [1, 2, 0x80000001, 0x80000002]
-const [LIST, STRUCTURED_REPLY] = [3, 8]
+const [LIST, STRUCTURED_REPLY, EXTENDED_HEADERS] = [3, 8, 11]
 
 /** A server for one test; what it accepts is closed with it. */
 async function listen(
@@ -55,6 +55,11 @@ function serving(exports: ExportTable): (socket: net.Socket) => void {
   }
 }
 
+/** What the client asks first. */
+function hello(type = ACK): Buffer {
+  return Buffer.concat([GREETING, reply(STRUCTURED_REPLY, type), reply(EXTENDED_HEADERS, type)])
+}
+
 function reply(option: number, type: number, data: Buffer = Buffer.alloc(0)): Buffer {
   return Buffer.concat([u64(0x3e889045565a9n), u32(option), u32(type), u32(data.length), data])
 }
@@ -95,12 +100,13 @@ test('list and info tell everything about our exports', async (t) => {
     size: 1 << 20,
     blockSizes: { minimum: 1, preferred: 4096, payloadMax: 32 << 20 },
     structuredReplies: true,
+    extendedHeaders: true,
     contexts: ['base:allocation'],
   })
   const off = Object.entries(flags).filter(([, set]) => !set)
   t.deepEqual(
     off.map(([name]) => name),
-    ['readOnly', 'rotational', 'resize'],
+    ['readOnly', 'rotational', 'resize', 'blockStatusPayload'],
   )
   const big = await client.info('groß')
   t.is(big.size, 2 ** 53 - 512)
@@ -129,8 +135,7 @@ test('a server without structured replies is asked no contexts', async (t) => {
   const uri = await listen(
     t,
     reciting(
-      GREETING,
-      reply(STRUCTURED_REPLY, UNSUP),
+      hello(UNSUP),
       reply(6, 3, Buffer.concat([u16(0), u64(512), u16(3)])),
       reply(6, 3, Buffer.concat([u16(99), u32(1)])),
       reply(6, ACK),
@@ -140,25 +145,23 @@ test('a server without structured replies is asked no contexts', async (t) => {
   const info = await client.info('x')
   t.deepEqual([info.size, info.canonicalName, info.flags.readOnly], [512, 'x', true])
   t.deepEqual([info.structuredReplies, info.contexts, info.blockSizes], [false, [], null])
+  t.false(info.extendedHeaders)
 })
 
 test('control characters in the text of a server are not passed on', async (t) => {
   const text = Buffer.from('no\x1b[31m\nway')
-  const uri = await listen(
-    t,
-    reciting(GREETING, reply(STRUCTURED_REPLY, ACK), reply(LIST, POLICY, text)),
-  )
+  const uri = await listen(t, reciting(hello(), reply(LIST, POLICY, text)))
   const client = await NbdClient.connect(uri)
   await expectError(t, 'NBD_REFUSED', /ERR_POLICY: no\?\[31m\?way$/, () => client.list())
 })
 
 test('close survives a server that closes instead of acknowledging ABORT', async (t) => {
   const uri = await listen(t, (socket) => {
-    socket.write(Buffer.concat([GREETING, reply(STRUCTURED_REPLY, ACK)]))
+    socket.write(hello())
     let received = 0
     socket.on('data', (bytes) => {
       received += bytes.length
-      if (received >= 4 + 16 + 16) socket.destroy()
+      if (received >= 4 + 16 + 16 + 16) socket.destroy()
     })
   })
   const client = await NbdClient.connect(uri)
@@ -205,8 +208,8 @@ for (const [what, bytes, problem] of strangers)
   })
 
 test('a server that closes in the middle of an answer is told', async (t) => {
-  const whole = Buffer.concat([GREETING, reply(STRUCTURED_REPLY, ACK)])
-  for (const size of [0, 1, 17, 18, 30, 37]) {
+  const whole = hello()
+  for (const size of [0, 1, 17, 18, 30, 37, 38, 57]) {
     const uri = await listen(t, (socket) => socket.end(whole.subarray(0, size)))
     await expectError(t, 'NBD_CLOSED', /server/, () => NbdClient.connect(uri))
   }
@@ -224,10 +227,7 @@ const hostile: readonly (readonly [string, Buffer])[] = [
 
 for (const [what, bytes] of hostile)
   test(`${what} is refused`, async (t) => {
-    const uri = await listen(
-      t,
-      reciting(GREETING, reply(STRUCTURED_REPLY, ACK), bytes, Buffer.from(reply(LIST, ACK))),
-    )
+    const uri = await listen(t, reciting(hello(), bytes, Buffer.from(reply(LIST, ACK))))
     const client = await NbdClient.connect(uri)
     await expectError(t, 'NBD_PROTOCOL', /not understood/, () => client.list())
   })

@@ -5,6 +5,7 @@ import { MemoryDevice } from '../../device/memory.ts'
 import { ManualDevice } from '../helpers/manual-device.ts'
 import { request } from '../helpers/naive-codec.ts'
 import { SocketServer, until } from '../helpers/socket-server.ts'
+import { STYLES, encoded } from '../helpers/wire-style.ts'
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
@@ -51,10 +52,10 @@ test('what was not offered is refused: TRIM, FAST_ZERO, RESIZE', async (t) => {
   t.is(await ask(WRITE_ZEROES), 0)
 })
 
-for (const structured of [false, true]) {
-  test(`any cookie comes back unchanged and once, structured: ${structured}`, async (t) => {
+for (const style of STYLES) {
+  test(`any cookie comes back unchanged and once, ${style} replies`, async (t) => {
     const server = await SocketServer.start(t, new MemoryDevice(SIZE))
-    const client = await server.attach({ structured })
+    const client = await server.attach({ style })
     const cookies = [0n, 1n, 0xffff_ffffn, 1n << 32n, 1n << 53n, 1n << 63n, (1n << 64n) - 1n]
     for (let round = 0; round < 2; round++) {
       const fields = cookies.flatMap((cookie, index) => {
@@ -62,7 +63,7 @@ for (const structured of [false, true]) {
         return [{ command, cookie, offset: 0, length: 512 }]
       })
       const answers = fields.map((each) => client.expect(each))
-      client.write(Buffer.concat(fields.map(request)))
+      client.write(Buffer.concat(fields.map((each) => encoded(style, each).bytes)))
       const answered = (await Promise.all(answers)).map((answer) => answer.request.cookie)
       t.deepEqual(answered, cookies)
     }
@@ -152,7 +153,7 @@ test('replies come in the order in which requests finish', async (t) => {
 test('a FLUSH covers what was answered on other connections, and they all see it', async (t) => {
   const device = new ManualDevice(SIZE)
   const server = await SocketServer.start(t, device)
-  const [writer, other] = [await server.attach(), await server.attach({ structured: false })]
+  const [writer, other] = [await server.attach(), await server.attach({ style: 'simple' })]
   const written = writer.request({ command: WRITE, offset: 5, length: 3 }, Buffer.from('abc'))
   await until(() => device.pending.length === 1)
   device.completeAll()

@@ -13,7 +13,8 @@ import { Random, seedFor } from '../helpers/random.ts'
 import type { Answer } from '../helpers/reply-checker.ts'
 
 const SIZE = 6 * 1024 * 1024 + 77
-const CONNECTIONS = 4
+/** BLOCK_STATUS wants chunks: the simple client is answered with an error. */
+const STYLES = ['structured', 'extended', 'simple', 'extended'] as const
 const IN_FLIGHT = 12
 const OPERATIONS = 2500
 
@@ -159,9 +160,8 @@ async function play(t: ExecutionContext, late: number, errors: number): Promise<
   const device = new FaultDevice(new MemoryDevice(SIZE), options)
   const session = await MemorySession.start(device)
   const run = new Run(t, random, session)
-  for (let count = 0; count < CONNECTIONS; count++) {
-    // BLOCK_STATUS wants structured replies, which a simple client answers with an error.
-    const client = await session.connect(SIZE, count !== 2)
+  for (const [count, style] of STYLES.entries()) {
+    const client = await session.connect(SIZE, style)
     if (count === 1) client.stream.pieceBytes = 5000
   }
   for (let operations = 0; operations < OPERATIONS;) {

@@ -1,6 +1,7 @@
 /** All short sequences of options, against a model of what the specification says about each. */
 import test from 'ava'
 import type { TlsMode } from '../../nbd/negotiation.ts'
+import { ReplyStyle } from '../../nbd/reply-style.ts'
 import { Conversation, DISK, Reply, tableOf } from '../helpers/conversation.ts'
 import { infoData, metaData, option } from '../helpers/naive-codec.ts'
 
@@ -17,7 +18,7 @@ const OTHER = { ...DISK, name: 'other' }
 interface Model {
   readonly mode: TlsMode
   isSecure: boolean
-  structured: boolean
+  style: ReplyStyle
   contextsOf: string | null
   end: 'disk' | 'other' | 'aborted' | 'violation' | null
 }
@@ -35,10 +36,19 @@ function ends(end: Model['end'], reply: number): Step['effect'] {
   }
 }
 
+/** EXPORT_NAME. */
+function attaches(end: Model['end']): Step['effect'] {
+  return (model) => {
+    model.end = model.style === ReplyStyle.EXTENDED ? 'violation' : end
+    return 0
+  }
+}
+
 function selects(name: string | null, reply: number): Step['effect'] {
   return (model) => {
-    model.contextsOf = model.structured ? name : null
-    return model.structured ? reply : Reply.INVALID
+    const mayAsk = model.style !== ReplyStyle.SIMPLE
+    model.contextsOf = mayAsk ? name : null
+    return mayAsk ? reply : Reply.INVALID
   }
 }
 
@@ -47,7 +57,7 @@ function startTls(model: Model): number {
   if (model.mode === 'off') return Reply.POLICY
   if (model.isSecure) return Reply.INVALID
   model.isSecure = true
-  model.structured = false
+  model.style = ReplyStyle.SIMPLE
   model.contextsOf = null
   return Reply.ACK
 }
@@ -62,8 +72,8 @@ function beforeTls(model: Model, step: Step): number {
 }
 
 const STEPS: readonly Step[] = [
-  { bytes: option(1, Buffer.from('disk')), effect: ends('disk', 0) },
-  { bytes: option(1, Buffer.from('nowhere')), effect: ends('violation', 0) },
+  { bytes: option(1, Buffer.from('disk')), effect: attaches('disk') },
+  { bytes: option(1, Buffer.from('nowhere')), effect: attaches('violation') },
   { bytes: option(2, Buffer.from('bye')), effect: ends('aborted', Reply.ACK) },
   { bytes: option(3), effect: () => Reply.ACK },
   { bytes: option(5), effect: startTls },
@@ -74,7 +84,15 @@ const STEPS: readonly Step[] = [
   {
     bytes: option(8),
     effect: (model) => {
-      model.structured = true
+      if (model.style === ReplyStyle.EXTENDED) return Reply.EXT_HEADER_REQD
+      model.style = ReplyStyle.STRUCTURED
+      return Reply.ACK
+    },
+  },
+  {
+    bytes: option(11),
+    effect: (model) => {
+      model.style = ReplyStyle.EXTENDED
       return Reply.ACK
     },
   },
@@ -86,7 +104,8 @@ const STEPS: readonly Step[] = [
 
 function run(mode: TlsMode, sequence: readonly Step[]): string {
   const conversation = Conversation.greeted(TABLE, 3, mode)
-  const model: Model = { mode, isSecure: false, structured: false, contextsOf: null, end: null }
+  const style = ReplyStyle.SIMPLE
+  const model: Model = { mode, isSecure: false, style, contextsOf: null, end: null }
   for (const step of sequence) {
     if (model.end !== null) break
     conversation.say(step.bytes)
@@ -111,10 +130,13 @@ function compare(conversation: Conversation, model: Model): string {
   if (outcome.kind !== 'transmission') return outcome.kind === model.end ? '' : 'wrong end'
   const { agreement } = outcome
   if (agreement.export.name !== model.end) return 'wrong export'
-  if (agreement.structuredReplies !== model.structured) return 'structured replies'
-  if (((agreement.transmissionFlags & 128) !== 0) !== model.structured) return 'DF'
+  if (agreement.replyStyle !== model.style) return 'style of replies'
   const selected = model.contextsOf === model.end ? 1 : 0
-  return agreement.contexts.length === selected ? '' : 'contexts'
+  if (agreement.contexts.length !== selected) return 'contexts'
+  const flags = agreement.transmissionFlags
+  if (((flags & 128) !== 0) !== (model.style !== ReplyStyle.SIMPLE)) return 'DF'
+  const mayChoose = model.style === ReplyStyle.EXTENDED && selected === 1
+  return ((flags & 4096) !== 0) === mayChoose ? '' : 'BLOCK_STATUS_PAYLOAD'
 }
 
 const TABLE = tableOf(DISK, OTHER)
@@ -131,6 +153,6 @@ for (const [mode, lengthMax] of MODES) {
       for (const step of STEPS) visit([...sequence, step])
     }
     visit([])
-    t.is(count, (14 ** (lengthMax + 1) - 1) / 13)
+    t.is(count, (15 ** (lengthMax + 1) - 1) / 14)
   })
 }

@@ -1,5 +1,6 @@
 import test from 'ava'
 import type { Export } from '../../nbd/export.ts'
+import { ReplyStyle } from '../../nbd/reply-style.ts'
 import { Conversation, DISK, Reply, silentDevice, tableOf, types } from '../helpers/conversation.ts'
 import type { DeviceTraits } from '../helpers/conversation.ts'
 import { counted, infoData, option, u16, u32 } from '../helpers/naive-codec.ts'
@@ -127,7 +128,7 @@ test('GO enters the transmission phase with what was negotiated', (t) => {
   t.is(conversation.leftOver.length, 0)
   const agreement = conversation.agreement()
   t.is(agreement.export, SECOND)
-  t.true(agreement.structuredReplies)
+  t.is(agreement.replyStyle, ReplyStyle.STRUCTURED)
   t.is(infosOf(replies).get(INFO_EXPORT)?.readUInt16BE(8), agreement.transmissionFlags)
 })
 
@@ -232,11 +233,11 @@ test('STRUCTURED_REPLY may be repeated; with data it is ERR_INVALID and changes 
   const refused = Conversation.greeted()
   refused.ask(option(STRUCTURED_REPLY, Buffer.alloc(1)))
   refused.ask(option(GO, infoData('disk')))
-  t.false(refused.agreement().structuredReplies)
+  t.is(refused.agreement().replyStyle, ReplyStyle.SIMPLE)
   t.deepEqual(types(conversation.ask(option(STRUCTURED_REPLY))), [Reply.ACK])
   t.deepEqual(types(conversation.ask(option(STRUCTURED_REPLY))), [Reply.ACK])
   conversation.ask(option(GO, infoData('disk')))
-  t.true(conversation.agreement().structuredReplies)
+  t.is(conversation.agreement().replyStyle, ReplyStyle.STRUCTURED)
 })
 
 test('the transmission flags promise what the device can do', (t) => {

@@ -4,6 +4,7 @@ import { ManualDevice } from '../helpers/manual-device.ts'
 import { Command, MemorySession } from '../helpers/memory-session.ts'
 import type { MemoryClient } from '../helpers/memory-session.ts'
 import { request } from '../helpers/naive-codec.ts'
+import { STYLES } from '../helpers/wire-style.ts'
 
 const MIB = 1024 * 1024
 const SIZE = 64 * MIB
@@ -130,7 +131,7 @@ test('all memory comes back when the clients have left', async (t) => {
   const device = new MemoryDevice(SIZE)
   const session = await MemorySession.start(device)
   for (let round = 0; round < 5; round++) {
-    const client = await session.connect(SIZE, round % 2 === 0)
+    const client = await session.connect(SIZE, STYLES[round % 3])
     client.write(0, Buffer.alloc(3 * MIB))
     client.read(0, 5 * MIB)
     client.write(1, Buffer.alloc(10_000))

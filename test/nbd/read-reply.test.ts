@@ -8,6 +8,7 @@ import { MemoryDevice } from '../../device/memory.ts'
 import { sameBytes } from '../helpers/bytes.ts'
 import { Command, Flag, MemorySession } from '../helpers/memory-session.ts'
 import { Random, seedFor } from '../helpers/random.ts'
+import { STYLES } from '../helpers/wire-style.ts'
 
 const KIB = 1024
 const PAGE = 64 * KIB
@@ -108,11 +109,11 @@ test('a read of all holes in several slices needs no data chunk', async (t) => {
 })
 
 test('DF and simple replies have the zeros in the data', async (t) => {
-  for (const structured of [false, true]) {
+  for (const style of STYLES) {
     const session = await MemorySession.start(new MemoryDevice(SIZE))
-    const client = await session.connect(SIZE, structured)
+    const client = await session.connect(SIZE, style)
     client.write(PAGE, Buffer.alloc(10, 1))
-    const cookie = client.read(0, 3 * PAGE, structured ? Flag.DF : 0)
+    const cookie = client.read(0, 3 * PAGE, style === 'simple' ? 0 : Flag.DF)
     await session.until(() => client.outstanding === 0)
     const expected = Buffer.alloc(3 * PAGE)
     expected.fill(1, PAGE, PAGE + 10)
@@ -136,7 +137,7 @@ test('more extents than fit: the slice is read again with the zeros filled in', 
 test('random extents: what arrives is what is there', async (t) => {
   const random = new Random(seedFor(t))
   const kinds = [ExtentFlag.DATA, HOLE, ExtentFlag.ZERO, ExtentFlag.HOLE]
-  for (let round = 0; round < 30; round++) {
+  for (let round = 0; round < 40; round++) {
     const device = new ExtentDevice(512 * KIB)
     for (let at = 0; at < device.size;) {
       const length = Math.min(device.size - at, random.logarithmic(1, 40_000))
@@ -144,7 +145,7 @@ test('random extents: what arrives is what is there', async (t) => {
       at += length
     }
     const session = await MemorySession.start(device)
-    const client = await session.connect(device.size)
+    const client = await session.connect(device.size, STYLES[round % 3])
     for (let count = 0; count < 20; count++) {
       const offset = random.between(0, device.size - 1)
       client.read(offset, random.logarithmic(1, device.size - offset))

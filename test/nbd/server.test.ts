@@ -15,6 +15,7 @@ import { Random, seedFor } from '../helpers/random.ts'
 import { RawClient } from '../helpers/raw-client.ts'
 import type { Target } from '../helpers/raw-client.ts'
 import { tempDirectory } from '../helpers/temp.ts'
+import type { Style } from '../helpers/wire-style.ts'
 
 const SIZE = 16 * 1024 * 1024
 
@@ -31,10 +32,10 @@ async function start(t: ExecutionContext, device: Device, address: ListenAddress
   const real = await server.listen(address)
   t.teardown(() => server.stop())
   const target = real as Target
-  const connect = async (structured = true): Promise<RawClient> => {
+  const connect = async (style: Style = 'structured'): Promise<RawClient> => {
     const client = await RawClient.connect(target)
     t.teardown(() => client.destroy())
-    await client.handshake({ exportName: 'disk', structured })
+    await client.handshake({ exportName: 'disk', style })
     return client
   }
   return { server, target, connect }
@@ -62,7 +63,12 @@ for (const kind of ['tcp', 'unix']) {
     const random = new Random(seedFor(t))
     const address = kind === 'tcp' ? TCP : unixAddress(t)
     const { connect, server } = await start(t, new MemoryDevice(SIZE), address)
-    const clients = await Promise.all([connect(), connect(false), connect(), connect()])
+    const clients = await Promise.all([
+      connect(),
+      connect('simple'),
+      connect('extended'),
+      connect(),
+    ])
     await Promise.all(clients.map((client, region) => exercise(t, client, random, region)))
     await Promise.all(clients.map((client) => client.disconnect()))
     t.is(server.statistics().requestsInFlight, 0)
@@ -77,7 +83,7 @@ test('a device that is late does not disturb the order of bytes', async (t) => {
     schedule: () => setImmediate(() => device.run()),
   })
   const { connect } = await start(t, device, unixAddress(t))
-  const clients = await Promise.all([connect(), connect(false)])
+  const clients = await Promise.all([connect(), connect('simple')])
   await Promise.all(clients.map((client, region) => exercise(t, client, random, region)))
   await Promise.all(clients.map((client) => client.disconnect()))
 })

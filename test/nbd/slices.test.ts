@@ -5,16 +5,17 @@ import { isFilledWith, sameBytes } from '../helpers/bytes.ts'
 import { ManualDevice } from '../helpers/manual-device.ts'
 import { Command, Flag, MemorySession } from '../helpers/memory-session.ts'
 import { Random } from '../helpers/random.ts'
+import { STYLES } from '../helpers/wire-style.ts'
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
 const { EIO, ENOSPC } = constants.errno
 
-for (const structured of [false, true]) {
-  test(`a write and a read of 32 MiB go through whole, structured: ${structured}`, async (t) => {
+for (const style of STYLES) {
+  test(`a write and a read of 32 MiB go through whole, ${style} replies`, async (t) => {
     const size = 40 * MIB
     const session = await MemorySession.start(new MemoryDevice(size))
-    const client = await session.connect(size, structured)
+    const client = await session.connect(size, style)
     const random = new Random(5)
     const payload = Buffer.alloc(32 * MIB)
     for (let at = 0; at < payload.length; at += 4096)
@@ -24,7 +25,7 @@ for (const structured of [false, true]) {
     await session.until(() => client.outstanding === 0)
     const answer = client.answerTo(cookie)
     sameBytes(t, answer?.data ?? Buffer.alloc(0), payload)
-    t.is(answer?.dataChunks.length, structured ? 32 : 0)
+    t.is(answer?.dataChunks.length, style === 'simple' ? 0 : 32)
   })
 }
 
@@ -101,7 +102,7 @@ test('slices never started after an error; the reply tells its place', async (t)
 test('a simple read that fails late sends the error and no data', async (t) => {
   const device = new ManualDevice(GIB)
   const session = await MemorySession.start(device)
-  const client = await session.connect(GIB, false)
+  const client = await session.connect(GIB, 'simple')
   const cookie = client.read(0, 2 * MIB)
   await session.until(() => device.pending.length > 0)
   device.complete(`read 0+${MIB}`)

@@ -1,10 +1,12 @@
 /** STARTTLS and the modes of TLS in the handshake, without any encryption. */
 import test from 'ava'
 import type { TlsMode } from '../../nbd/negotiation.ts'
+import { ReplyStyle } from '../../nbd/reply-style.ts'
 import { Conversation, Reply, types } from '../helpers/conversation.ts'
 import { infoData, metaData, option } from '../helpers/naive-codec.ts'
 
-const [ABORT, LIST, STARTTLS, INFO, GO, STRUCTURED_REPLY, SET_META] = [2, 3, 5, 6, 7, 8, 10]
+const [ABORT, LIST, STARTTLS, INFO, GO] = [2, 3, 5, 6, 7]
+const [STRUCTURED_REPLY, SET_META, EXTENDED_HEADERS] = [8, 10, 11]
 const MODES = ['on', 'require'] as const
 const FIXED_NEWSTYLE = 1
 const CONTEXTS = metaData('disk', ['base:allocation'])
@@ -69,17 +71,19 @@ for (const mode of MODES) {
 }
 
 test('what was negotiated before STARTTLS is forgotten', (t) => {
-  const conversation = greeted('on')
-  t.deepEqual(types(conversation.ask(option(STRUCTURED_REPLY))), [Reply.ACK])
-  t.deepEqual(types(conversation.ask(option(SET_META, CONTEXTS))), [Reply.META, Reply.ACK])
-  conversation.ask(option(STARTTLS))
-  conversation.secure()
-  t.deepEqual(types(conversation.ask(option(SET_META, CONTEXTS))), [Reply.INVALID])
-  conversation.ask(option(GO, infoData('disk')))
-  const { structuredReplies, contexts, transmissionFlags } = conversation.agreement()
-  t.false(structuredReplies)
-  t.is(contexts.length, 0)
-  t.is(transmissionFlags & 128, 0, 'SEND_DF')
+  for (const style of [STRUCTURED_REPLY, EXTENDED_HEADERS]) {
+    const conversation = greeted('on')
+    t.deepEqual(types(conversation.ask(option(style))), [Reply.ACK])
+    t.deepEqual(types(conversation.ask(option(SET_META, CONTEXTS))), [Reply.META, Reply.ACK])
+    conversation.ask(option(STARTTLS))
+    conversation.secure()
+    t.deepEqual(types(conversation.ask(option(SET_META, CONTEXTS))), [Reply.INVALID])
+    conversation.ask(option(GO, infoData('disk')))
+    const { replyStyle, contexts, transmissionFlags } = conversation.agreement()
+    t.is(replyStyle, ReplyStyle.SIMPLE)
+    t.is(contexts.length, 0)
+    t.is(transmissionFlags & 128, 0, 'SEND_DF')
+  }
 })
 
 test('the client flags of the beginning hold in TLS', (t) => {
