@@ -65,7 +65,11 @@ export class ChunkCreator {
   /** Makes an absent chunk empty, so that it hides the parent's. As `makeFull`. */
   makeEmpty(chunk: Chunk): void {
     void this.#run(chunk, async () => {
-      const fd = await this.#store.openFiles.openFile(chunk, chunk.path, NEW)
+      const { movable, openFiles } = this.#store
+      const fd =
+        movable === null
+          ? await openFiles.openFile(chunk, chunk.path, NEW)
+          : await this.#build(chunk, async () => {})
       this.#appeared(chunk, ChunkState.EMPTY, fd)
     })
   }
@@ -99,7 +103,10 @@ export class ChunkCreator {
     this.#pending++
     let errno = 0
     try {
-      await this.#store.openFiles.makeRoom()
+      const { movable, openFiles } = this.#store
+      const isFree = chunk.state === ChunkState.ABSENT && !chunk.isBound
+      if (isFree) await movable?.place(chunk)
+      await openFiles.makeRoom()
       await work()
     } catch (error) {
       errno = changeErrno(error)
@@ -126,14 +133,18 @@ export class ChunkCreator {
 
   async #fillEmpty(chunk: Chunk): Promise<void> {
     const { openFiles } = this.#store
-    if (chunk.fd < 0) openFiles.adopt(chunk, await openFiles.openFile(chunk, chunk.path, O_RDWR))
+    if (chunk.fd < 0) openFiles.adopt(chunk, await openFiles.openExisting(chunk, O_RDWR))
     await this.#resize(chunk.fd)
     chunk.state = ChunkState.FULL
     this.#store.flusher.chunkModified(chunk)
   }
 
   async #createFresh(chunk: Chunk): Promise<void> {
-    const { files, openFiles } = this.#store
+    const { files, movable, openFiles } = this.#store
+    if (movable !== null) {
+      const fd = await this.#build(chunk, (each) => this.#resize(each))
+      return this.#appeared(chunk, ChunkState.FULL, fd)
+    }
     const fd = await openFiles.openFile(chunk, chunk.path, NEW)
     try {
       await this.#resize(fd)
@@ -161,24 +172,33 @@ export class ChunkCreator {
   }
 
   async #copyNow(chunk: Chunk, source: Chunk): Promise<void> {
-    const { files, openFiles } = this.#store
+    const fd = await this.#build(chunk, async (each) => {
+      await this.#resize(each)
+      await copyChunk(this.#store, source, each)
+      const sync = new AwaitedOperation()
+      sync.fd = each
+      orThrow(await sync.run((operation) => this.#store.files.sync(operation)), 'sync')
+    })
+    this.#appeared(chunk, ChunkState.FULL, fd)
+  }
+
+  /** Makes the file under another name and gives it its own when it is filled, and locked. */
+  async #build(chunk: Chunk, fill: (fd: number) => Promise<void>): Promise<number> {
+    const { files, movable, openFiles } = this.#store
     const temporary = chunk.part.temporaryPath(chunk.index)
     const fd = await openFiles.openFile(chunk, temporary, O_RDWR | O_CREAT | O_TRUNC)
     try {
-      await this.#resize(fd)
-      await copyChunk(this.#store, source, fd)
-      const sync = new AwaitedOperation()
-      sync.fd = fd
-      orThrow(await sync.run((each) => files.sync(each)), 'sync')
+      await fill(fd)
+      await movable?.lockNew(fd)
       // A rename that fails may have happened.
       chunk.isBound = true
       await files.rename(temporary, chunk.path)
+      return fd
     } catch (error) {
       await files.close(fd).catch(() => {})
       await files.remove(temporary).catch(() => {})
       throw error
     }
-    this.#appeared(chunk, ChunkState.FULL, fd)
   }
 
   async #resize(fd: number): Promise<void> {

@@ -2,6 +2,7 @@
  * A chunk disk as a `Device`. Its alignment is a page: what is smaller belongs to the page cache
  * above. The requests' ways through the chunks are in `operation.ts`.
  */
+import assert from 'node:assert/strict'
 import path from 'node:path'
 import {
   type Device,
@@ -19,6 +20,7 @@ import { requireDirect } from './direct.ts'
 import { DiskError } from './disk-error.ts'
 import { Kind } from './kind.ts'
 import { PAGE_SIZE } from './limits.ts'
+import { scanMoving } from './movable.ts'
 import { Operation } from './operation.ts'
 import { CACHE_TRAITS, DEFAULT_OPTIONS, type DiskOptions, makesHoles, TrimMode } from './options.ts'
 import { Store } from './store.ts'
@@ -48,10 +50,12 @@ export class ChunkDisk implements Device {
     options: Partial<DiskOptions> = {},
   ): Promise<ChunkDisk> {
     const all = { ...DEFAULT_OPTIONS, ...options }
+    assert(!(all.readOnly && all.movable), 'movable chunks need a disk that is written')
     const mode = all.readOnly ? ChainMode.READ : ChainMode.WRITE
     const layers = await openChain(files, path.resolve(file), mode, all.paths)
     try {
-      await scanChain(files, layers, all.readOnly ? 0 : 1)
+      if (all.movable) await scanMoving(files, layers)
+      else await scanChain(files, layers, all.readOnly ? 0 : 1)
       if (!all.readOnly) await layers[0].prepareWriting(files)
       if (CACHE_TRAITS[all.cacheMode].direct) await requireDirect(files, layers)
     } catch (error) {

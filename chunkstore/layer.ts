@@ -60,6 +60,7 @@ export class Layer {
 
   /** @returns what each part holds; `chunks` is filled from it */
   async scan(files: Files): Promise<PartContents[]> {
+    this.chunks.clear()
     const contents: PartContents[] = []
     const paths = new Map<number, string>()
     for (const part of this.parts) {

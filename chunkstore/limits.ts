@@ -60,3 +60,16 @@ export const SCAN_PARALLEL = 64
 
 /** Of a new disk, unless asked for otherwise. */
 export const CHUNK_SIZE_DEFAULT = 64 << 20
+
+/** Between looks at a chunk file that another program is moving; longer every time. */
+export const MOVE_WAIT_MS_MIN = 1
+export const MOVE_WAIT_MS_MAX = 100
+
+/** A file that is locked for longer is not being moved: its program hangs. */
+export const MOVE_LOCKED_MS_MAX = 60_000
+
+/** The same for a file that is in two parts, or in none: that is but a moment of a move. */
+export const MOVE_SEEN_MS_MAX = 2000
+
+/** With movable chunks the parts are counted again before a new chunk, if it is so long ago. */
+export const MOVE_RECOUNT_MS = 1000

@@ -77,18 +77,26 @@ export class OpenFiles {
 
   /** For reading alone where writing is not allowed any more: what is there can still be read. */
   async #openForAll(chunk: Chunk): Promise<{ readonly fd: number; readonly change: number }> {
-    const { path, part } = chunk
-    if (!part.writable) return { fd: await this.openFile(chunk, path, O_RDONLY), change: 0 }
+    if (!chunk.part.writable) return { fd: await this.openExisting(chunk, O_RDONLY), change: 0 }
     try {
-      return { fd: await this.openFile(chunk, path, O_RDWR), change: 0 }
+      return { fd: await this.openExisting(chunk, O_RDWR), change: 0 }
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       const change = changeErrno(error)
       if (!NOT_ALLOWED.includes(change)) throw error
-      const fd = await this.openFile(chunk, path, O_RDONLY)
-      this.#store.faults.report(path, change, 'chunk file cannot be opened for writing', { code })
+      const fd = await this.openExisting(chunk, O_RDONLY)
+      this.#store.faults.report(chunk.path, change, 'chunk file cannot be opened for writing', {
+        code,
+      })
       return { fd, change }
     }
+  }
+
+  /** Opens the chunk's file, where it is now. @throws as `openFile` */
+  openExisting(chunk: Chunk, flags: number): Promise<number> {
+    const { movable } = this.#store
+    const open = (): Promise<number> => this.openFile(chunk, chunk.path, flags)
+    return movable === null || !chunk.part.writable ? open() : movable.open(chunk, open)
   }
 
   /**

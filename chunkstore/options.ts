@@ -70,6 +70,8 @@ export interface DiskOptions {
   readonly readOnly: boolean
   readonly cacheMode: CacheMode
   readonly trim: TrimMode
+  /** Another program may move chunk files between the parts meanwhile; not with `readOnly`. */
+  readonly movable: boolean
   /** Chunk files kept open, at least 1. */
   readonly openFilesMax: number
   /** Where directories that the descriptors name are found here. */
@@ -83,6 +85,7 @@ export const DEFAULT_OPTIONS: DiskOptions = {
   readOnly: false,
   cacheMode: CacheMode.WRITEBACK,
   trim: TrimMode.FREE,
+  movable: false,
   openFilesMax: OPEN_FILES_MAX,
   paths: PathMap.NONE,
   log: SILENT,

@@ -15,9 +15,12 @@ const TEMPORARY_NAME = /^\.tmp-chunk\d+$/
 /** chunkdisk's own lock file; it is honoured, never made. */
 export const FOREIGN_LOCK = '.lock'
 
-export interface FoundChunk {
+export interface ChunkName {
   readonly index: number
   readonly name: string
+}
+
+export interface FoundChunk extends ChunkName {
   readonly size: number
   readonly allocated: number
   readonly isFile: boolean
@@ -106,31 +109,35 @@ export class Part {
     await files.close(fd)
   }
 
+  /** To be told of a chunk file that came from elsewhere. */
+  setName(index: number, name: string): void {
+    if (name === `chunk${index}`) this.#names.delete(index)
+    else this.#names.set(index, name)
+  }
+
+  /** What the directory holds now, by name only, without orphans. */
+  async chunkNames(files: Files, chunkCount: number): Promise<ChunkName[]> {
+    const names = chunkNamesIn(await files.list(this.directory))
+    return names.filter(({ index }) => index < chunkCount)
+  }
+
   /** Lists the directory; chunk files from `chunkCount` on are orphans. */
   async scan(files: Files, chunkCount: number): Promise<PartContents> {
     const names = await files.list(this.directory)
     const temporaries = names.filter((name) => TEMPORARY_NAME.test(name))
-    const orphans: string[] = []
-    const wanted: { index: number; name: string }[] = []
-    for (const name of names) {
-      const match = CHUNK_NAME.exec(name)
-      if (match === null) continue
-      const index = Number(match[1])
-      if (index >= chunkCount) orphans.push(name)
-      else wanted.push({ index, name })
-    }
+    const all = chunkNamesIn(names)
+    const orphans = all.filter(({ index }) => index >= chunkCount).map(({ name }) => name)
+    const wanted = all.filter(({ index }) => index < chunkCount)
     const chunks: FoundChunk[] = []
     for (let start = 0; start < wanted.length; start += SCAN_PARALLEL) {
       const batch = wanted.slice(start, start + SCAN_PARALLEL)
       chunks.push(...(await Promise.all(batch.map((each) => this.#look(files, each)))))
     }
-    for (const { index, name } of chunks) {
-      if (name !== `chunk${index}`) this.#names.set(index, name)
-    }
+    for (const { index, name } of chunks) this.setName(index, name)
     return { chunks, temporaries, orphans, foreignLock: names.includes(FOREIGN_LOCK) }
   }
 
-  async #look(files: Files, found: { index: number; name: string }): Promise<FoundChunk> {
+  async #look(files: Files, found: ChunkName): Promise<FoundChunk> {
     try {
       const { size, allocated, isFile } = await files.status(path.join(this.directory, found.name))
       return { ...found, size, allocated, isFile }
@@ -140,4 +147,13 @@ export class Part {
       return { ...found, size: 0, allocated: 0, isFile: false }
     }
   }
+}
+
+function chunkNamesIn(names: readonly string[]): ChunkName[] {
+  const found: ChunkName[] = []
+  for (const name of names) {
+    const match = CHUNK_NAME.exec(name)
+    if (match !== null) found.push({ index: Number(match[1]), name })
+  }
+  return found
 }

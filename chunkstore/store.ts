@@ -11,6 +11,7 @@ import { Flusher } from './flusher.ts'
 import type { Geometry } from './geometry.ts'
 import type { Layer } from './layer.ts'
 import { STEP_BYTES } from './limits.ts'
+import { Movable } from './movable.ts'
 import { OpenFiles } from './open-files.ts'
 import { CACHE_TRAITS, type CacheTraits, type DiskOptions } from './options.ts'
 
@@ -34,6 +35,8 @@ export class Store {
   readonly openFiles: OpenFiles
   readonly flusher: Flusher
   readonly creator: ChunkCreator
+  /** Null: nobody moves chunk files while the disk is open. */
+  readonly movable: Movable | null
   /** Something was asked since the last sweep for what is idle. */
   touched = false
   readonly faults: FaultLog
@@ -53,6 +56,7 @@ export class Store {
     this.flusher = new Flusher(this)
     this.openFiles = new OpenFiles(this)
     this.creator = new ChunkCreator(this)
+    this.movable = options.movable ? new Movable(files, this.top, options.log) : null
   }
 
   /** What zeros are written from, `STEP_BYTES` of them; made at the first use, never written to. */

@@ -21,6 +21,7 @@ export interface StackOptions {
   readonly readOnly: boolean
   readonly cacheMode: CacheMode
   readonly trim: TrimMode
+  readonly movable: boolean
   readonly paths: PathMap
   /** Serial number, or null: none. */
   readonly uuid: string | null

@@ -1,118 +1,43 @@
 /** `chunknbd serve`: offers disks over NBD until it is told to stop. */
-import { Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { OPEN_FILES_MAX } from '../chunkstore/limits.ts'
-import { CACHE_TRAITS, CacheMode, TrimMode } from '../chunkstore/options.ts'
-import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
+import { CACHE_TRAITS } from '../chunkstore/options.ts'
+import { PathMap } from '../chunkstore/path-map.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
 import { giveBackLargeBlocks } from '../io/heap.ts'
-import { createIo, Engine, ENGINE_DEFAULT } from '../io/engine.ts'
+import { createIo, Engine } from '../io/engine.ts'
 import { Server } from '../nbd/server.ts'
-import { formatUri, type NbdUri } from '../nbd/uri.ts'
-import {
-  blocksArgument,
-  listenArgument,
-  mapPathOption,
-  pageCacheArgument,
-  uuidArgument,
-} from './arguments.ts'
+import { formatUri } from '../nbd/uri.ts'
 import { Exports, type StackOptions } from './exports.ts'
-import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from './logger.ts'
+import { createLogger, type Logger } from './logger.ts'
 import { printLine } from './output.ts'
 import { openFilesLimit, openFilesPerDisk } from './open-files-limit.ts'
+import { serveCommandLine, type ServeOptions } from './serve-options.ts'
 import { inheritedSockets, unixSocketPath } from './systemd.ts'
 import { version } from './version.ts'
 
-interface Options {
-  readonly listen?: readonly NbdUri[]
-  readonly memory?: number
-  readonly readOnly?: boolean
-  readonly uuid?: string
-  readonly mapPath?: readonly PathEntry[]
-  readonly cache: CacheMode
-  readonly trim: TrimMode
-  readonly pageCache: number
-  readonly engine: Engine
-  readonly logLevel: LogLevel
-}
-
 const DEFAULT_ADDRESS: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 }
-const PAGE_CACHE_BYTES = 64 << 20
 
 /** One Ctrl+C under `npm start` arrives twice: from the terminal, and forwarded by npm. */
 const SAME_KEY_MS = 100
 
-const EXAMPLES = `
-The export is named after the file, without its extension; the first one is also the default
-export (the empty name). When ready, the URI of each export is printed on stdout, one a line.
-A socket handed over by systemd (LISTEN_FDS) is used instead of the default address.
-SIGTERM and SIGINT finish what was accepted, flush and exit; a second signal exits at once.
-
-Cache modes (what survives a power loss):
-  writeback      what a flush or FUA answered after it (the default, as on a real disk)
-  writethrough   every answered write
-  none           as writeback, but past the kernel's page cache (O_DIRECT)
-  directsync     as writethrough, but past the kernel's page cache (O_DIRECT)
-  unsafe         nothing is promised; flushes are answered at once
-
-Trims (clients may send them in every mode; zeros that clients write are always zeros):
-  free           whole chunks become empty files, parts of chunks holes
-  chunks         whole chunks only; data trimmed in part stays, until together it is a chunk
-  holes          holes only: chunk files keep their size
-  ignore         nothing
-
-Examples:
-  chunknbd serve disk.chunkdisk
-  chunknbd serve a.chunkdisk b.chunkdisk --listen nbd://[::]:10809
-  chunknbd serve disk.chunkdisk --listen 'nbd+unix:///?socket=/run/disk.sock'
-  chunknbd serve --memory 1G --listen nbd://127.0.0.1:0`
-
 export function serveCommand(): Command {
-  return new Command('serve')
-    .description('Serve disks over NBD.')
-    .argument('[FILE...]', 'descriptors of the disks')
-    .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument)
-    .addOption(mapPathOption())
-    .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', blocksArgument)
-    .option('--read-only', 'refuse writes; other readers may share the disks')
-    .option(
-      '--uuid <UUID>',
-      'serial number of the only FILE, told in its description',
-      uuidArgument,
-    )
-    .addOption(
-      new Option('--cache <MODE>', 'when a write is durable')
-        .choices(Object.values(CacheMode))
-        .default(CacheMode.WRITEBACK),
-    )
-    .addOption(
-      new Option('--trim <HOW>', 'what a trim gives back')
-        .choices(Object.values(TrimMode))
-        .default(TrimMode.FREE),
-    )
-    .addOption(
-      new Option('--page-cache <SIZE>', 'memory for pages of each disk; 0 keeps none')
-        .argParser(pageCacheArgument)
-        .default(PAGE_CACHE_BYTES, '64M'),
-    )
-    .addOption(
-      new Option(
-        '--engine <E>',
-        'how bytes move: what works everywhere, io_uring, or auto (io_uring if it can be had)',
-      )
-        .choices(Object.values(Engine))
-        .default(ENGINE_DEFAULT),
-    )
-    .addOption(new Option('--log-level <L>', 'least level').choices(LOG_LEVELS).default('info'))
-    .addHelpText('after', EXAMPLES)
-    .action(serve)
+  return serveCommandLine().action(serve)
 }
 
-async function serve(files: readonly string[], options: Options, command: Command): Promise<void> {
+async function serve(
+  files: readonly string[],
+  options: ServeOptions,
+  command: Command,
+): Promise<void> {
   if (files.length === 0 && options.memory === undefined) {
     command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE')
   }
   if (files.length !== 1 && options.uuid !== undefined) {
     command.error('error: --uuid names one disk: give exactly one FILE with it')
+  }
+  if (options.movable === true && options.readOnly === true) {
+    command.error('error: --movable is for disks that are written: leave out --read-only')
   }
   giveBackLargeBlocks()
   const log = await createLogger(options.logLevel)
@@ -125,7 +50,7 @@ async function serve(files: readonly string[], options: Options, command: Comman
     const server = new Server({ io, exports, log })
     try {
       for (const line of await listenAll(server, exports, options, log)) printLine(line)
-      logStart(io, reason, exports, log)
+      logStart(io, reason, exports, options, log)
       await stop
     } finally {
       await server.stop()
@@ -136,7 +61,7 @@ async function serve(files: readonly string[], options: Options, command: Comman
   log.info('stopped: everything is flushed')
 }
 
-function warnOfEngine(io: Io, reason: string, options: Options, log: Logger): void {
+function warnOfEngine(io: Io, reason: string, options: ServeOptions, log: Logger): void {
   if (io.name === Engine.URING) return
   if (options.engine === Engine.AUTO) {
     log.warn({ reason }, 'engine node: io_uring cannot be used')
@@ -150,13 +75,14 @@ function warnOfEngine(io: Io, reason: string, options: Options, log: Logger): vo
 async function openAll(
   exports: Exports,
   files: readonly string[],
-  options: Options,
+  options: ServeOptions,
   log: Logger,
 ): Promise<void> {
   const stack: StackOptions = {
     readOnly: options.readOnly === true,
     cacheMode: options.cache,
     trim: options.trim,
+    movable: options.movable === true,
     uuid: options.uuid ?? null,
     paths: new PathMap(options.mapPath ?? []),
     pageCacheBytes: options.pageCache,
@@ -181,7 +107,7 @@ function openFilesMax(disks: number, log: Logger): number {
 async function listenAll(
   server: Server,
   exports: Exports,
-  options: Options,
+  options: ServeOptions,
   log: Logger,
 ): Promise<string[]> {
   const inherited = inheritedSockets(process.env)
@@ -203,9 +129,16 @@ function withPath(address: ListenAddress): ListenAddress {
   return path === null ? address : { kind: 'unix', path }
 }
 
-function logStart(io: Io, reason: string, exports: Exports, log: Logger): void {
+function logStart(
+  io: Io,
+  reason: string,
+  exports: Exports,
+  { cache, trim, readOnly = false, movable = false, pageCache }: ServeOptions,
+  log: Logger,
+): void {
   const names = exports.list().map((each) => each.name)
-  log.info({ version, engine: io.name, reason, exports: names }, 'serving')
+  const settings = { cache, trim, readOnly, movable, pageCache }
+  log.info({ version, engine: io.name, reason, exports: names, ...settings }, 'serving')
   if (io.features.systemCalls) return
   const lost = 'no holes inside chunk files, no sparse maps, reads always go to a thread'
   log.warn({ reason: io.features.reason }, `system calls cannot be reached: ${lost}`)

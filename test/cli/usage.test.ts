@@ -60,6 +60,7 @@ test.serial(
   'serve --memory 1M --cache off',
   /writeback, writethrough, none, directsync, unsafe/,
 )
+test.serial(isRefused, 'serve d --movable --read-only', /--movable.*leave out --read-only/)
 test.serial(isRefused, 'serve d --trim all', /free, chunks, holes, ignore/)
 test.serial(isRefused, 'serve d --uuid 1234', /'1234'.*8-4-4-4-12 hexadecimal digits/)
 test.serial(isRefused, `serve a b --uuid ${UUID}`, /--uuid names one disk: give exactly one FILE/)

@@ -27,7 +27,7 @@ test('every line has its mark and a test, or the reason why there is none', (t) 
 test('every option of chunkdisk is in the table, and what it became exists', (t) => {
   const rows = PAGE.split('\n').filter((line) => line.startsWith('| `-'))
   const theirs = rows.map((row) => row.split('|')[1]).join(' ')
-  for (const option of ['-f', '-W', '-X', '-Z', '-U', '-t', '-d', '-D', '-p']) {
+  for (const option of ['-f', '-W', '-X', '-Z', '-M', '-U', '-t', '-d', '-D', '-p']) {
     t.true(theirs.includes(`${option} `), option)
   }
   const known = new Set(serveCommand().options.map((option) => option.long))

@@ -1,0 +1,97 @@
+/** The options of `chunknbd serve`, what they can be, and its help. */
+import { Command, Option } from 'commander'
+import { CacheMode, TrimMode } from '../chunkstore/options.ts'
+import type { PathEntry } from '../chunkstore/path-map.ts'
+import { Engine, ENGINE_DEFAULT } from '../io/engine.ts'
+import type { NbdUri } from '../nbd/uri.ts'
+import {
+  blocksArgument,
+  listenArgument,
+  mapPathOption,
+  pageCacheArgument,
+  uuidArgument,
+} from './arguments.ts'
+import { LOG_LEVELS, type LogLevel } from './logger.ts'
+
+export interface ServeOptions {
+  readonly listen?: readonly NbdUri[]
+  readonly memory?: number
+  readonly readOnly?: boolean
+  readonly movable?: boolean
+  readonly uuid?: string
+  readonly mapPath?: readonly PathEntry[]
+  readonly cache: CacheMode
+  readonly trim: TrimMode
+  readonly pageCache: number
+  readonly engine: Engine
+  readonly logLevel: LogLevel
+}
+
+const PAGE_CACHE_BYTES = 64 << 20
+
+const EXAMPLES = `
+The export is named after the file, without its extension; the first one is also the default
+export (the empty name). When ready, the URI of each export is printed on stdout, one a line.
+A socket handed over by systemd (LISTEN_FDS) is used instead of the default address.
+SIGTERM and SIGINT finish what was accepted, flush and exit; a second signal exits at once.
+
+Cache modes (what survives a power loss):
+  writeback      what a flush or FUA answered after it (the default, as on a real disk)
+  writethrough   every answered write
+  none           as writeback, but past the kernel's page cache (O_DIRECT)
+  directsync     as writethrough, but past the kernel's page cache (O_DIRECT)
+  unsafe         nothing is promised; flushes are answered at once
+
+Trims (clients may send them in every mode; zeros that clients write are always zeros):
+  free           whole chunks become empty files, parts of chunks holes
+  chunks         whole chunks only; data trimmed in part stays, until together it is a chunk
+  holes          holes only: chunk files keep their size
+  ignore         nothing
+
+Examples:
+  chunknbd serve disk.chunkdisk
+  chunknbd serve a.chunkdisk b.chunkdisk --listen nbd://[::]:10809
+  chunknbd serve disk.chunkdisk --listen 'nbd+unix:///?socket=/run/disk.sock'
+  chunknbd serve --memory 1G --listen nbd://127.0.0.1:0`
+
+/** Without its action. */
+export function serveCommandLine(): Command {
+  return new Command('serve')
+    .description('Serve disks over NBD.')
+    .argument('[FILE...]', 'descriptors of the disks')
+    .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument)
+    .addOption(mapPathOption())
+    .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', blocksArgument)
+    .option('--read-only', 'refuse writes; other readers may share the disks')
+    .option('--movable', 'others may move chunk files between parts meanwhile (docs/format.md)')
+    .option(
+      '--uuid <UUID>',
+      'serial number of the only FILE, told in its description',
+      uuidArgument,
+    )
+    .addOption(
+      new Option('--cache <MODE>', 'when a write is durable')
+        .choices(Object.values(CacheMode))
+        .default(CacheMode.WRITEBACK),
+    )
+    .addOption(
+      new Option('--trim <HOW>', 'what a trim gives back')
+        .choices(Object.values(TrimMode))
+        .default(TrimMode.FREE),
+    )
+    .addOption(
+      new Option('--page-cache <SIZE>', 'memory for pages of each disk; 0 keeps none')
+        .argParser(pageCacheArgument)
+        .default(PAGE_CACHE_BYTES, '64M'),
+    )
+    .addOption(
+      new Option(
+        '--engine <E>',
+        'how bytes move: what works everywhere, io_uring, or auto (io_uring if it can be had)',
+      )
+        .choices(Object.values(Engine))
+        .default(ENGINE_DEFAULT),
+    )
+    .addOption(new Option('--log-level <L>', 'least level').choices(LOG_LEVELS).default('info'))
+    .addHelpText('after', EXAMPLES)
+}
