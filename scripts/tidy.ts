@@ -23,6 +23,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   koffi: 'io/',
   pino: 'cli/logger.ts',
   'pino-pretty': 'cli/logger.ts',
+  'smol-toml': 'cli/',
+  ws: 'io/',
 }
 
 const CODE = ['.ts', '.js', '.sh']
