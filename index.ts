@@ -24,7 +24,7 @@ export {
   RequestFlag,
   type Status,
 } from './device/device.ts'
-export { ExtentFlag, ExtentList } from './device/extents.ts'
+export { ExtentFlag, ExtentKind, ExtentList } from './device/extents.ts'
 export { MemoryDevice } from './device/memory.ts'
 export { ReadOnlyDevice } from './device/read-only-device.ts'
 export type { Files, Io, ListenAddress } from './io/io.ts'

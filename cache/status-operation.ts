@@ -35,7 +35,7 @@ export class StatusOperation implements Request {
     const end = parent.offset + parent.length
     this.#parent = parent
     this.#target = target
-    this.#answer.clear()
+    this.#answer.clear(target.kinds)
     this.offset = Math.floor(parent.offset / alignment) * alignment
     this.length = Math.ceil(end / alignment) * alignment - this.offset
     this.flags = parent.flags
@@ -67,6 +67,6 @@ function clip(source: ExtentList, start: number, request: Request, target: Exten
     const from = Math.max(position, request.offset)
     position += source.lengthAt(index)
     const length = Math.min(position, requestEnd) - from
-    if (length > 0 && !target.append(length, source.flagsAt(index))) return
+    if (length > 0 && !target.appendLike(length, source, index)) return
   }
 }

@@ -1,13 +1,15 @@
 /**
  * Block status of a piece: absent and empty chunks are holes without touching a file, a full one
  * is asked where its data is. Stops early (the request then covers less) to keep the call short.
+ *
+ * Extents end at pages, whatever the blocks of the file system: data takes the whole page.
  */
 import { DONE, PENDING, type Status } from '../device/device.ts'
-import { ExtentFlag, type ExtentList } from '../device/extents.ts'
+import { ExtentFlag, ExtentKind, type ExtentList } from '../device/extents.ts'
 import { Seek } from '../io/io.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
 import { endsBefore } from './file-end.ts'
-import { CHUNKS_PER_CALL_MAX, SEEKS_PER_CALL_MAX } from './limits.ts'
+import { CHUNKS_PER_CALL_MAX, PAGE_SIZE, SEEKS_PER_CALL_MAX } from './limits.ts'
 import type { Operation } from './operation.ts'
 
 const EIO = 5
@@ -20,15 +22,33 @@ export function statusPiece(operation: Operation): Status {
   const chunk = store.find(operation.index)
   operation.budget += SEEKS_PER_CALL_MAX / CHUNKS_PER_CALL_MAX
   if (chunk === null || chunk.state === ChunkState.EMPTY) {
-    if (!extents.append(operation.pieceLength, HOLE)) stop(operation)
+    if (!tell(operation, chunk, operation.pieceLength, HOLE)) stop(operation)
     else if (operation.budget >= SEEKS_PER_CALL_MAX) operation.end = operation.at
     return DONE
   }
   if (chunk.state === ChunkState.DAMAGED) return fail(operation, extents)
+  if ((extents.kinds & ExtentKind.ALLOCATION) === 0) {
+    if (!tell(operation, chunk, operation.pieceLength, ExtentFlag.DATA)) stop(operation)
+    return DONE
+  }
   if (!store.use(chunk, operation)) return PENDING
   const status = searchFile(operation, chunk, extents)
   store.release(chunk)
   return status
+}
+
+/**
+ * Appends some of the piece, and as much of its place as is asked for.
+ * @returns false: the list is full
+ */
+function tell(operation: Operation, chunk: Chunk | null, length: number, flags: number): boolean {
+  const { extents, store } = operation
+  if (extents === null) return false
+  if (chunk === null || extents.kinds === ExtentKind.ALLOCATION)
+    return extents.append(length, flags)
+  const depth = store.depthOf(chunk)
+  const part = store.layers[depth - 1].parts.indexOf(chunk.part)
+  return extents.appendPlaced(length, flags, depth, part, chunk.index)
 }
 
 /** What is in the list is the answer. */
@@ -49,7 +69,9 @@ function searchFile(operation: Operation, chunk: Chunk, extents: ExtentList): St
   const end = operation.position + operation.pieceLength
   operation.fd = chunk.fd
   let kind: number = ExtentFlag.DATA
-  for (let at = operation.position; at < end;) {
+  /** Where what has been told of ends. */
+  let told = operation.position
+  for (let at = told; told < end;) {
     operation.position = at
     files.seek(operation, kind === ExtentFlag.DATA ? Seek.HOLE : Seek.DATA)
     if (operation.result === -ENXIO && isShort(operation, kind, end)) {
@@ -57,10 +79,16 @@ function searchFile(operation: Operation, chunk: Chunk, extents: ExtentList): St
     }
     // No more data (ENXIO), or a file system that cannot tell: then everything is data.
     const found = operation.result < 0 ? end : Math.min(operation.result, end)
-    if (!extents.append(found - at, kind) || ++operation.budget >= SEEKS_PER_CALL_MAX) {
+    const pages = found / PAGE_SIZE
+    const until = PAGE_SIZE * (kind === ExtentFlag.DATA ? Math.ceil(pages) : Math.floor(pages))
+    const isTold = until <= told || tell(operation, chunk, until - told, kind)
+    if (!isTold || ++operation.budget >= SEEKS_PER_CALL_MAX) {
+      // A file system that goes in circles: there must be an answer.
+      if (extents.count === 0) tell(operation, chunk, end - told, ExtentFlag.DATA)
       stop(operation)
       return DONE
     }
+    told = Math.max(told, until)
     kind = kind === ExtentFlag.DATA ? HOLE : ExtentFlag.DATA
     at = found
   }

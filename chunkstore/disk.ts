@@ -13,7 +13,7 @@ import {
   RequestFlag,
   type Status,
 } from '../device/device.ts'
-import type { ExtentList } from '../device/extents.ts'
+import { ExtentKind, type ExtentList } from '../device/extents.ts'
 import type { Files } from '../io/io.ts'
 import { ChainMode, closeChain, openChain, scanChain } from './chain.ts'
 import { requireDirect } from './direct.ts'
@@ -76,7 +76,8 @@ export class ChunkDisk implements Device {
     const fastZero = !readOnly && store.top.parts.every((part) => part.abilities[ability])
     const trimZeroes = !readOnly && makesHoles(store.options.trim)
     // A trim is a hint: it is taken in every mode, whatever comes of it.
-    this.features = { readOnly, trim: !readOnly, trimZeroes, fastZero }
+    const extentKinds = ExtentKind.DEPTH | ExtentKind.PART | ExtentKind.CHUNK
+    this.features = { readOnly, trim: !readOnly, trimZeroes, fastZero, extentKinds }
   }
 
   read(request: Request): Status {

@@ -74,6 +74,13 @@ export class Store {
     return null
   }
 
+  /** @returns which layer a chunk that was found is of: 1 is the first, 2 its parent */
+  depthOf(chunk: Chunk): number {
+    let depth = 1
+    while (this.layers[depth - 1].chunks.get(chunk.index) !== chunk) depth++
+    return depth
+  }
+
   /** @returns a parent's chunk with data that shows through where the first layer has none */
   findBelow(index: number): Chunk | null {
     for (let depth = 1; depth < this.layers.length; depth++) {

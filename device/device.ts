@@ -67,6 +67,8 @@ export interface Features {
   readonly trimZeroes: boolean
   /** `zero` with FAST_ZERO can succeed. */
   readonly fastZero: boolean
+  /** What `blockStatus` tells beside flags, bits of `ExtentKind`; none if it is missing. */
+  readonly extentKinds?: number
 }
 
 export interface Device {
@@ -86,7 +88,8 @@ export interface Device {
   zero(request: Request): Status
   /**
    * Appends at least one extent, the first at `request.offset`; may stop before the end of the
-   * range (when `extents` is full, or to keep the call short). `buffer` is not used.
+   * range (when `extents` is full, or to keep the call short). `buffer` is not used. All but the
+   * last one end at multiples of the alignment.
    */
   blockStatus(request: Request, extents: ExtentList): Status
   submit(): void

@@ -8,7 +8,7 @@
 import { constants } from 'node:os'
 import { DONE, RequestFlag } from './device.ts'
 import type { Device, Features, Request, Status } from './device.ts'
-import { ExtentFlag } from './extents.ts'
+import { ExtentFlag, ExtentKind } from './extents.ts'
 import type { ExtentList } from './extents.ts'
 
 const PAGE_BYTES = 64 * 1024
@@ -19,7 +19,13 @@ const HOLE = ExtentFlag.HOLE | ExtentFlag.ZERO
 export class MemoryDevice implements Device {
   readonly size: number
   readonly alignment = 1
-  readonly features: Features = { readOnly: false, trim: true, trimZeroes: true, fastZero: true }
+  readonly features: Features = {
+    readOnly: false,
+    trim: true,
+    trimZeroes: true,
+    fastZero: true,
+    extentKinds: ExtentKind.DEPTH,
+  }
   readonly #pages = new Map<number, Uint8Array>()
 
   constructor(size: number) {
@@ -86,7 +92,8 @@ export class MemoryDevice implements Device {
       const pageOffset = at % PAGE_BYTES
       const bytes = Math.min(PAGE_BYTES - pageOffset, end - at)
       const present = this.#pages.has((at - pageOffset) / PAGE_BYTES)
-      if (!extents.append(bytes, present ? ExtentFlag.DATA : HOLE)) break
+      const flags = present ? ExtentFlag.DATA : HOLE
+      if (!extents.appendPlaced(bytes, flags, present ? 1 : 0, 0, 0)) break
       at += bytes
     }
     return DONE

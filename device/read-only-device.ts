@@ -7,13 +7,16 @@ const EPERM = 1
 export class ReadOnlyDevice implements Device {
   readonly size: number
   readonly alignment: number
-  readonly features: Features = { readOnly: true, trim: false, trimZeroes: false, fastZero: false }
+  readonly features: Features
   readonly #lower: Device
 
   constructor(lower: Device) {
     this.#lower = lower
     this.size = lower.size
     this.alignment = lower.alignment
+    const { extentKinds = 0 } = lower.features
+    const refused = { readOnly: true, trim: false, trimZeroes: false, fastZero: false }
+    this.features = { ...refused, extentKinds }
   }
 
   read(request: Request): Status {

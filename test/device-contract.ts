@@ -10,6 +10,7 @@ import assert from 'node:assert/strict'
 import type { ExecutionContext, TestFn } from 'ava'
 import { dataCases } from './device/contract-data.ts'
 import { extentCases } from './device/contract-extents.ts'
+import { placeCases } from './device/contract-places.ts'
 import { randomCases } from './device/contract-random.ts'
 import { rulesCases } from './device/contract-rules.ts'
 import { zeroCases } from './device/contract-zero.ts'
@@ -31,6 +32,7 @@ const CASES: readonly ContractCase[] = [
   ...dataCases,
   ...zeroCases,
   ...extentCases,
+  ...placeCases,
   ...rulesCases,
   ...randomCases,
 ]

@@ -10,7 +10,7 @@ import type { TestDevice, TestRequest } from '../helpers/test-device.ts'
 import { rangesOf } from './contract-data.ts'
 
 /** Data and holes in turn, with pieces of many sizes. @returns what the device holds */
-async function fillWithHoles(subject: TestDevice): Promise<Uint8Array> {
+export async function fillWithHoles(subject: TestDevice): Promise<Uint8Array> {
   const { size, alignment } = subject.device
   const unit = Math.max(alignment, 1024)
   const random = new Random(7)
