@@ -101,10 +101,7 @@ export class RequestReader {
     receive.start += this.#headerBytes
     if (request.command === Command.DISC) return request
     request.refusal = validate(request, this.#agreement)
-    this.violation = this.#violationOf(request)
-    if (this.violation === null) return request.payloadBytes > 0 ? this.#begin(request) : request
-    this.#requests.give(request)
-    return null
+    return request.payloadBytes > 0 ? this.#begin(request) : request
   }
 
   /** What comes from now on is thrown away, and an incomplete request with it. */
@@ -121,19 +118,13 @@ export class RequestReader {
     this.#partial = null
   }
 
-  /** @returns why nothing that comes after this header can be trusted, or null */
-  #violationOf(request: NbdRequest): string | null {
-    const { command, payloadBytes } = request
-    if (payloadBytes > this.#payloadBytesMax)
-      return `a payload of ${payloadBytes} bytes with command ${command}`
-    if (!this.#isExtended || command !== Command.WRITE) return null
-    // Whether the data follow is anybody's guess, and they may look like requests.
-    const isMarked = (request.commandFlags & CommandFlag.PAYLOAD_LEN) !== 0
-    return isMarked ? null : 'an extended WRITE without PAYLOAD_LEN'
-  }
-
   #begin(request: NbdRequest): NbdRequest | null {
-    const { payloadBytes } = request
+    const { command, payloadBytes } = request
+    if (payloadBytes > this.#payloadBytesMax) {
+      this.violation = `a payload of ${payloadBytes} bytes with command ${command}`
+      this.#requests.give(request)
+      return null
+    }
     this.#missing = payloadBytes
     if (request.refusal === 0 && payloadBytes > RECEIVE_BYTES) {
       this.#payload = this.#slabs.tryTake(payloadBytes)
@@ -212,15 +203,18 @@ function decode(request: NbdRequest, view: DataView, at: number): void {
   request.payloadBytes = request.command === Command.WRITE ? request.wireLength : 0
 }
 
-/** As above, but the length has 64 bits, and a flag says that it is that of a payload. */
+/**
+ * As above, but the length has 64 bits, and a flag says that it is that of a payload. The data of a
+ * WRITE follow without the flag as well: so it is with QEMU (seen with 10.0), its server agrees.
+ */
 function decodeExtended(request: NbdRequest, view: DataView, at: number): void {
   decodeCommon(request, view, at)
   request.isExtended = true
   request.offsetHigh = view.getUint32(at + 16)
   request.offsetLow = view.getUint32(at + 20)
   request.wireLength = view.getUint32(at + 24) * 2 ** 32 + view.getUint32(at + 28)
-  const hasPayload = (request.commandFlags & CommandFlag.PAYLOAD_LEN) !== 0
-  request.payloadBytes = hasPayload ? request.wireLength : 0
+  const isMarked = (request.commandFlags & CommandFlag.PAYLOAD_LEN) !== 0
+  request.payloadBytes = isMarked || request.command === Command.WRITE ? request.wireLength : 0
 }
 
 function decodeCommon(request: NbdRequest, view: DataView, at: number): void {
