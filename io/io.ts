@@ -98,10 +98,7 @@ export interface Files {
   /** Ends a batch: starts what an engine held back. */
   submit(): void
 
-  /**
-   * @returns `bytes` zeros, where O_DIRECT wants them
-   * @throws RangeError if there is no memory for them
-   */
+  /** @returns `bytes` uninitialised bytes, where O_DIRECT wants them */
   memory(bytes: number): Uint8Array
 
   /** @param flags `fs.constants.O_*` */

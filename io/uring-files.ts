@@ -128,8 +128,7 @@ class FileUser implements RingUser {
     this.#opcode = opcode
     this.#flags = flags
     this.#isDirect = isDirect
-    if (isDirect) this.#ring.startEarly(this)
-    else this.#ring.start(this)
+    this.#ring.start(this)
   }
 
   prepare(entry: Entry): void {

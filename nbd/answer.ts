@@ -6,13 +6,13 @@ import type { Agreement } from './negotiation.ts'
 import { CommandFlag, HeaderSize } from './protocol.ts'
 import type { ReplyQueue } from './reply-queue.ts'
 import {
-  blockStatusBytes,
-  blockStatusChunk,
   chunkHeaderBytes,
   errorChunk,
   errorChunkBytes,
   noneChunk,
   simpleReply,
+  statusChunk,
+  statusChunkBytes,
 } from './reply.ts'
 import { ReplyStyle } from './reply-style.ts'
 import type { NbdRequest } from './request.ts'
@@ -52,17 +52,20 @@ export class Answer {
     const { list } = request
     if (list === null || list.count === 0) throw new Error('device: block status without extents')
     const isOne = (request.commandFlags & CommandFlag.REQ_ONE) !== 0
-    const descriptors = isOne ? 1 : list.count
+    const descriptorsMax = isOne ? 1 : list.count
     const { contexts } = this.#agreement
-    const bytes = blockStatusBytes(request.isExtended, descriptors)
-    for (let left = request.contexts & (2 ** contexts.length - 1); left !== 0; left &= left - 1) {
-      const index = 31 - Math.clz32(left & -left)
-      const isLast = (left & (left - 1)) === 0
+    const bytes = statusChunkBytes(request.isExtended, descriptorsMax)
+    let left = request.contexts & ((1 << contexts.length) - 1)
+    for (let index = 0; left !== 0; index++) {
+      if ((left & (1 << index)) === 0) continue
+      left &= ~(1 << index)
       const slab = this.#replies.reserve(bytes)
       const start = this.#replies.position
-      const { id } = contexts[index]
-      blockStatusChunk(slab.view, start, request, id, list, descriptors, isLast)
-      this.#replies.commit(slab, start, start + bytes)
+      const context = contexts[index]
+      const isLast = left === 0
+      const end = statusChunk(slab.view, start, request, context, list, descriptorsMax, isLast)
+      this.#replies.giveBack(slab, end, start + bytes)
+      this.#replies.commit(slab, start, end)
     }
   }
 

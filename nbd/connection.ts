@@ -11,7 +11,7 @@
  */
 import type { Stream, StreamHandler } from '../io/io.ts'
 import type { TlsContext } from '../io/tls-context.ts'
-import type { TlsIdentity } from '../io/tls-identity.ts'
+import { nameOf, type TlsIdentity } from '../io/tls-identity.ts'
 import type { ExportTable } from './export.ts'
 import { Handshake } from './handshake.ts'
 import {
@@ -22,7 +22,6 @@ import {
 } from './limits.ts'
 import type { Log } from './log.ts'
 import { type Agreement, type Outcome, TlsMode } from './negotiation.ts'
-import { type Peer, peerTls } from './peer.ts'
 import { ReceiveBuffer } from './receive-buffer.ts'
 import { ReplyQueue } from './reply-queue.ts'
 import type { Resources } from './resources.ts'
@@ -67,7 +66,7 @@ export class Connection implements StreamHandler {
   /** No request of it is with a device. */
   #isDrained = true
   #isClosed = false
-  #protocol: string | null = null
+  #identity: TlsIdentity | null = null
   #deadline: NodeJS.Timeout | undefined
 
   constructor(stream: Stream, settings: ConnectionSettings) {
@@ -75,8 +74,7 @@ export class Connection implements StreamHandler {
     this.#settings = settings
     const { exports, tls, resources } = settings
     const { slabs, memory } = resources
-    const peer = { address: stream.remote, tls: null }
-    this.#handshake = new Handshake({ exports, tls: tls?.mode ?? TlsMode.OFF, peer })
+    this.#handshake = new Handshake({ exports, tls: tls?.mode ?? TlsMode.OFF })
     this.#receive = new ReceiveBuffer(slabs)
     this.#replies = new ReplyQueue(slabs, memory)
     this.#closeAfter(HANDSHAKE_MS_MAX, 'the handshake took too long')
@@ -84,9 +82,9 @@ export class Connection implements StreamHandler {
     this.#say(this.#handshake.greeting())
   }
 
-  /** Who the client is, as far as is known now. */
-  get peer(): Peer {
-    return this.#handshake.peer
+  /** Who the client is, as TLS has proven it; null without TLS. */
+  get identity(): TlsIdentity | null {
+    return this.#identity
   }
 
   /** Finishes what was received, then closes; a handshake is told to end. */
@@ -178,13 +176,13 @@ export class Connection implements StreamHandler {
   }
 
   #secured(identity: TlsIdentity): void {
-    const { protocol, cipher } = identity
-    const tls = peerTls(identity)
-    this.#protocol = protocol
+    this.#identity = identity
     this.#state = State.HANDSHAKE
-    this.#handshake = this.#handshake.inTls(tls)
+    this.#handshake = this.#handshake.inTls(identity)
     const { remote } = this.#stream
-    this.#settings.log.debug({ remote, protocol, cipher, peer: tls.name }, 'TLS begins')
+    const { protocol, cipher } = identity
+    const peer = nameOf(identity)
+    this.#settings.log.debug({ remote, protocol, cipher, peer }, 'TLS begins')
   }
 
   #insecure(reason: Error | null): void {
@@ -206,8 +204,8 @@ export class Connection implements StreamHandler {
     )
     const { remote } = this.#stream
     const name = agreement.export.name
-    const { tls: proven } = this.peer
-    const tls = proven === null ? {} : { tls: this.#protocol, peer: proven.name }
+    const identity = this.#identity
+    const tls = identity === null ? {} : { tls: identity.protocol, peer: nameOf(identity) }
     log.info({ remote, export: name, ...tls }, 'client attached')
     // What came together with the last option.
     this.#transmission.received(0)

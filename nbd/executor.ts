@@ -14,6 +14,8 @@ import { Answer } from './answer.ts'
 import { callDevice } from './device-call.ts'
 import { wireError } from './error.ts'
 import { DATA_SLICE_BYTES, ZERO_SLICE_BYTES, ZERO_SLICE_COST_BYTES } from './limits.ts'
+import { kindsOf } from './meta-contexts.ts'
+import type { MetaContext } from './meta-contexts.ts'
 import type { MutationOrder } from './mutation-order.ts'
 import type { Agreement } from './negotiation.ts'
 import { Command, NbdError } from './protocol.ts'
@@ -41,6 +43,7 @@ export class Executor implements RequestOwner {
   readonly #order: MutationOrder
   readonly #readReply: ReadReply
   readonly #answer: Answer
+  readonly #contexts: readonly MetaContext[]
   // Their next slice may be done.
   readonly #ready = new RequestQueue()
   readonly #readyReads = new RequestQueue()
@@ -52,6 +55,7 @@ export class Executor implements RequestOwner {
   constructor(agreement: Agreement, replies: ReplyQueue, resources: Resources) {
     this.#device = agreement.export.device
     this.#resources = resources
+    this.#contexts = agreement.contexts
     this.#order = resources.orderOf(this.#device)
     const { slabs, lists } = resources
     this.#readReply = new ReadReply(replies, slabs, lists, agreement.replyStyle)
@@ -167,7 +171,7 @@ export class Executor implements RequestOwner {
         break
       case Command.BLOCK_STATUS:
         request.list = this.#resources.lists.take()
-        request.list.clear()
+        request.list.clear(kindsOf(this.#contexts, request.contexts))
         break
     }
     return true

@@ -186,8 +186,13 @@ export const NbdError = {
   ESHUTDOWN: 108,
 } as const
 
-/** The one metadata context every server with BLOCK_STATUS should have. */
-export const BASE_ALLOCATION = 'base:allocation'
+/** Metadata contexts: the specification's, QEMU's, and our own (docs/protocol.md). */
+export const ContextName = {
+  ALLOCATION: 'base:allocation',
+  DEPTH: 'qemu:allocation-depth',
+  PART: 'x-chunknbd:part',
+  CHUNK: 'x-chunknbd:chunk',
+} as const
 
 /** IANA's port for NBD. */
 export const PORT_DEFAULT = 10809

@@ -4,6 +4,8 @@
  * position behind what it wrote.
  */
 import type { ExtentList } from '../device/extents.ts'
+import { statusHigh, statusLow } from './extent-status.ts'
+import type { MetaContext } from './meta-contexts.ts'
 import { HeaderSize, Magic, NbdError, ReplyChunkType, ReplyFlag } from './protocol.ts'
 import type { NbdRequest } from './request.ts'
 import { encodeString } from './strings.ts'
@@ -94,46 +96,68 @@ export function holeChunk(
 }
 
 /** The payload of a chunk with so many descriptors. */
-function blockStatusPayloadBytes(isExtended: boolean, descriptors: number): number {
+function statusPayloadBytes(isExtended: boolean, descriptors: number): number {
   return isExtended
     ? HeaderSize.BLOCK_STATUS_EXT + descriptors * HeaderSize.BLOCK_STATUS_EXT_DESCRIPTOR
     : HeaderSize.BLOCK_STATUS + descriptors * HeaderSize.BLOCK_STATUS_DESCRIPTOR
 }
 
-export function blockStatusBytes(isExtended: boolean, descriptors: number): number {
-  return chunkHeaderBytes(isExtended) + blockStatusPayloadBytes(isExtended, descriptors)
+export function statusChunkBytes(isExtended: boolean, descriptors: number): number {
+  return chunkHeaderBytes(isExtended) + statusPayloadBytes(isExtended, descriptors)
 }
 
 /**
- * One context's status of the range from the request's offset on.
- * @param descriptors of `extents`, from the first on; the last is cut at the request's end
+ * One context's status of the range from the request's offset on. Neighbours that differ in other
+ * contexts only are one; the last descriptor is cut at the request's end.
+ * @param descriptorsMax at least 1; `extents` that need more are left out
  */
-export function blockStatusChunk(
+export function statusChunk(
   view: DataView,
   at: number,
   request: NbdRequest,
-  contextId: number,
+  { id, kinds }: MetaContext,
   extents: ExtentList,
-  descriptors: number,
+  descriptorsMax: number,
   isLast: boolean,
 ): number {
   const { isExtended } = request
-  const type = isExtended ? ReplyChunkType.BLOCK_STATUS_EXT : ReplyChunkType.BLOCK_STATUS
-  const size = blockStatusPayloadBytes(isExtended, descriptors)
-  let position = chunk(view, at, request, type, size, isLast)
-  view.setUint32(position, contextId)
-  if (isExtended) view.setUint32(position + 4, descriptors)
-  position += isExtended ? HeaderSize.BLOCK_STATUS_EXT : HeaderSize.BLOCK_STATUS
+  const fixed = isExtended ? HeaderSize.BLOCK_STATUS_EXT : HeaderSize.BLOCK_STATUS
+  let end = at + chunkHeaderBytes(isExtended) + fixed
+  let descriptors = 0
   let left = request.wireLength
-  for (let index = 0; index < descriptors; index++) {
-    const length = Math.min(extents.lengthAt(index), left)
-    const status = extents.flagsAt(index)
-    position = isExtended
-      ? setUint64(view, setUint64(view, position, length), status)
-      : setUint32(view, setUint32(view, position, length), status)
+  for (let index = 0; index < extents.count && left > 0 && descriptors < descriptorsMax;) {
+    const behind = indexBehindEqual(kinds, extents, index)
+    const low = statusLow(kinds, extents, index)
+    const high = statusHigh(kinds, extents, index)
+    let length = 0
+    while (index < behind) length += extents.lengthAt(index++)
+    length = Math.min(length, left)
     left -= length
+    end = isExtended ? setUint64(view, end, length) : setUint32(view, end, length)
+    if (isExtended) end = setUint32(view, end, high)
+    end = setUint32(view, end, low)
+    descriptors++
   }
-  return position
+  const type = isExtended ? ReplyChunkType.BLOCK_STATUS_EXT : ReplyChunkType.BLOCK_STATUS
+  const size = statusPayloadBytes(isExtended, descriptors)
+  const payload = chunk(view, at, request, type, size, isLast)
+  view.setUint32(payload, id)
+  if (isExtended) view.setUint32(payload + 4, descriptors)
+  return end
+}
+
+/** @returns the next extent whose status in the context is another */
+function indexBehindEqual(kinds: number, extents: ExtentList, index: number): number {
+  const low = statusLow(kinds, extents, index)
+  const high = statusHigh(kinds, extents, index)
+  let behind = index + 1
+  while (
+    behind < extents.count &&
+    statusLow(kinds, extents, behind) === low &&
+    statusHigh(kinds, extents, behind) === high
+  )
+    behind++
+  return behind
 }
 
 export function errorChunkBytes(isExtended: boolean, error: number): number {
