@@ -67,9 +67,16 @@ test('QEMU from 8.2 on: writes, zeros and discards of up to 2 GiB, and its map',
   if (!(await requireVersion(t, QEMU_IO, 802))) return
   const { directory, uri } = await serveLarge(t)
   const commands = [
-    ...['write -P 5 6G 1M', 'write -z -u -n 1G 2G', 'read -P 5 6G 1M', 'discard 0 1G'],
-    ...['write -P 7 9G 64k', 'write -P 8 -f 10G 33k', 'flush', 'read -P 8 10G 33k'],
-    ...['read -P 0 1G 1M', 'read -P 7 9G 64k'],
+    'write -P 5 6G 1M',
+    'write -z -u -n 1G 2G',
+    'read -P 5 6G 1M',
+    'discard 0 1G',
+    'write -P 7 9G 64k',
+    'write -P 8 -f 10G 33k',
+    'flush',
+    'read -P 8 10G 33k',
+    'read -P 0 1G 1M',
+    'read -P 7 9G 64k',
   ].flatMap((command) => ['-c', command])
   const { stdout } = await run(t, QEMU_IO, ['-f', 'raw', ...commands, uri])
   t.notRegex(stdout, /fail|error/i)
