@@ -1,5 +1,5 @@
 /** The control path of a simulated process: each call takes effect some time before it resolves. */
-import type { CallKind, Fault } from './faults.ts'
+import { type CallKind, type Fault, failureOf } from './faults.ts'
 import { PendingCall } from './pending-call.ts'
 import type { ProcessState } from './process-state.ts'
 import { codeOf, systemError } from './system-error.ts'
@@ -25,7 +25,7 @@ export class ControlCalls {
     if (isDead) return new Promise(NEVER)
     const fault = faults.strike(kind)
     const act = (): Result => {
-      machine.onCall?.(`${call} ${file}${fault === null ? '' : ` fails: ${fault.errno}`}`)
+      machine.onCall?.(`${call} ${file}${failureOf(fault)}`)
       return perform(call, file, effect, fault, mayReach)
     }
     return new Promise((resolve, reject) => {

@@ -6,7 +6,7 @@
 import type { FileOperation } from '../io.ts'
 import type { OpenFile } from './descriptors.ts'
 import { SimulatedDirectory, type SimulatedNode } from './directory.ts'
-import { CallKind, type Fault } from './faults.ts'
+import { CallKind, type Fault, failureOf } from './faults.ts'
 import { SimulatedFile } from './file.ts'
 import { BLOCK_SIZE, SECTOR_SIZE } from './file-image.ts'
 import type { SimulatedMachine } from './machine.ts'
@@ -138,12 +138,13 @@ export class DataCalls {
     }
     this.#check(kind, call, open, operation)
     const fault = faults.strike(kind)
-    const stages = stagesOf(open.node, fault).map((stage, index) => () => {
+    const stages = stagesOf(open.node, fault).map((stage) => () => {
       if (descriptors.get(fd) !== open) {
         this.#machine.violations.push(`${call} of ${open.name}: closed before it was done`)
       }
-      const failure = fault === null ? '' : ` fails: ${fault.errno}`
-      this.#machine.onCall?.(`${call} ${open.name} ${position}+${length} #${index}${failure}`)
+      const place = kind === CallKind.TRUNCATE ? ` ${length}` : ` ${position}+${length}`
+      const where = length + position === 0 && kind !== CallKind.TRUNCATE ? '' : place
+      this.#machine.onCall?.(`${call} ${open.name}${where}${failureOf(fault)}`)
       stage()
     })
     const finish = (): void => {

@@ -3,8 +3,8 @@ import type { SimulatedNode } from './directory.ts'
 
 export class OpenFile {
   readonly node: SimulatedNode
-  /** Name it was opened by, for messages. */
-  readonly name: string
+  /** Its name, for messages. */
+  name: string
   readonly writable: boolean
   readonly direct: boolean
 
@@ -36,6 +36,10 @@ export class Descriptors {
     const file = this.#open[fd]
     this.#open[fd] = undefined
     return file
+  }
+
+  renamed(node: SimulatedNode, name: string): void {
+    for (const file of this.list()) if (file.node === node) file.name = name
   }
 
   /** All that are open. */

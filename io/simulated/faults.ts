@@ -1,4 +1,5 @@
 /** Calls of a simulated process that are to fail, chosen by whoever runs it. */
+import { codeOf } from './system-error.ts'
 
 export const CallKind = {
   READ: 'read',
@@ -30,6 +31,11 @@ export interface Fault {
   readonly count: number
   /** Part of the effect that takes place all the same, from 0 to 1. */
   readonly reach: number
+}
+
+/** @returns for a line about a call: how it fails, or '' */
+export function failureOf(fault: Fault | null): string {
+  return fault === null ? '' : ` fails with ${codeOf(fault.errno)}`
 }
 
 interface Armed {

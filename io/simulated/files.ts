@@ -183,7 +183,9 @@ export class SimulatedFiles implements Files {
 
   rename(from: string, to: string): Promise<void> {
     const words = `${from} to ${path.basename(to)}`
-    const rename = (): void => this.#machine.tree.rename(from, to)
+    const rename = (): void => {
+      this.#descriptors.renamed(this.#machine.tree.rename(from, to), path.basename(to))
+    }
     return this.#control.run(CallKind.RENAME, 'rename', words, rename, true)
   }
 

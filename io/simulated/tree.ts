@@ -46,10 +46,10 @@ export class SimulatedTree {
     })
   }
 
-  /** @throws ENOENT, and EXDEV for two directories */
-  rename(from: string, to: string): void {
+  /** @returns what was renamed. @throws ENOENT, and EXDEV for two directories */
+  rename(from: string, to: string): SimulatedNode {
     if (path.dirname(from) !== path.dirname(to)) throw systemError('EXDEV', 'rename', to)
-    this.#change(from, 'rename', path.basename(to))
+    return this.#change(from, 'rename', path.basename(to))
   }
 
   /** @throws ENOENT */
@@ -57,12 +57,13 @@ export class SimulatedTree {
     this.#change(file, 'unlink', null)
   }
 
-  #change(file: string, call: string, to: string | null): void {
+  #change(file: string, call: string, to: string | null): SimulatedNode {
     const directory = this.directory(path.dirname(file), call)
     const from = path.basename(file)
     const node = directory.names.get(from)
     if (node === undefined) throw systemError('ENOENT', call, file)
     directory.change({ sequence: ++this.sequence, node, from, to })
+    return node
   }
 
   /** With those above it; what is there already stays. */
