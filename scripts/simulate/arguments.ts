@@ -1,7 +1,7 @@
 /** The command line of `npm run simulate`. */
 import { parseArgs } from 'node:util'
 import { BREAKAGES } from './breakages.ts'
-import { STEPS_MAX_PER_DISK, stepsOf } from './disks.ts'
+import { STEPS_MAX, stepsOf } from './disks.ts'
 
 const STEPS_DEFAULT = 10_000
 const COUNT_MAX = 1e9
@@ -15,8 +15,8 @@ shortest way there that was found is printed, and the command that goes it again
 usage.
 
   --seed S      the seed, or the first one (1)
-  --steps N     steps of a seed: a request, a crash, a fault ... (${STEPS_DEFAULT}, with --seeds those
-                of one disk). After at most ${STEPS_MAX_PER_DISK} steps a new disk begins, with its own seed.
+  --steps N     steps of a seed: a request, a crash, a fault ... (${STEPS_DEFAULT}, with --seeds
+                those of one disk). After ${STEPS_MAX} at most a new disk begins, with its own seed.
   --seeds K     so many seeds: S, S + 1 ... (1)
   --only A,B    of one disk, only these steps, counted from 0, or "none"
   --trace       print everything that happens

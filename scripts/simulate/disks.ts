@@ -11,7 +11,7 @@ export interface DiskOfSeed {
 
 /** Most disks are short, for what goes wrong does so early; some grow old. */
 const STEPS = [20, 20, 20, 20, 60]
-export const STEPS_MAX_PER_DISK = Math.max(...STEPS)
+export const STEPS_MAX = Math.max(...STEPS)
 
 export function stepsOf(seed: number): number {
   return STEPS[(mix(seed, 0, 21) >>> 0) % STEPS.length]
