@@ -2,15 +2,12 @@
  * Where `repair` puts what it takes out of a part: a directory inside the part, so that a move is
  * one rename on one file system. Scans see nothing of it, and nothing in it is ever overwritten.
  */
-import fs from 'node:fs'
 import path from 'node:path'
 import type { Files } from '../io/io.ts'
-import { AwaitedOperation, orThrow } from './awaited-operation.ts'
+import { syncDirectory } from './durable-directory.ts'
 import type { Part } from './part.ts'
 
 export const ASIDE_DIRECTORY = '.chunknbd-aside'
-
-const { O_RDONLY, O_DIRECTORY } = fs.constants
 
 export class Aside {
   readonly directory: string
@@ -18,6 +15,7 @@ export class Aside {
   readonly #part: Part
   /** Names that are taken; null: not looked yet. */
   #taken: Set<string> | null = null
+  #isDurable = false
 
   constructor(files: Files, part: Part) {
     this.#files = files
@@ -37,8 +35,12 @@ export class Aside {
   /** Moves a file of the part. @returns its new path. Durable when it returns. */
   async move(name: string): Promise<string> {
     const to = await this.reserve(name)
-    await this.#files.makeDirectory(this.directory)
-    await syncDirectory(this.#files, this.#part.directory)
+    if (!this.#isDurable) {
+      // Also where a run that was interrupted has made it.
+      await this.#files.makeDirectory(this.directory)
+      await syncDirectory(this.#files, this.#part.directory)
+      this.#isDurable = true
+    }
     await this.#files.rename(path.join(this.#part.directory, name), to)
     await syncDirectory(this.#files, this.directory)
     await syncDirectory(this.#files, this.#part.directory)
@@ -52,17 +54,5 @@ export class Aside {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
       throw error
     }
-  }
-}
-
-/** Makes the names in a directory durable. */
-export async function syncDirectory(files: Files, directory: string): Promise<void> {
-  const operation = new AwaitedOperation()
-  operation.fd = await files.open(directory, O_RDONLY | O_DIRECTORY)
-  try {
-    const result = await operation.run((each) => files.syncDirectory(each))
-    orThrow(result, `syncing the directory ${directory}`)
-  } finally {
-    await files.close(operation.fd)
   }
 }

@@ -14,7 +14,7 @@ export async function makeDurableDirectory(files: Files, directory: string): Pro
   const missing: string[] = []
   for (let at = directory; !(await exists(files, at)); at = path.dirname(at)) missing.push(at)
   await files.makeDirectory(directory)
-  for (const each of missing) await syncNames(files, path.dirname(each))
+  for (const each of missing) await syncDirectory(files, path.dirname(each))
 }
 
 async function exists(files: Files, file: string): Promise<boolean> {
@@ -27,11 +27,13 @@ async function exists(files: Files, file: string): Promise<boolean> {
   }
 }
 
-async function syncNames(files: Files, directory: string): Promise<void> {
+/** Makes the names in a directory durable. Throws system errors. */
+export async function syncDirectory(files: Files, directory: string): Promise<void> {
   const operation = new AwaitedOperation()
   operation.fd = await files.open(directory, O_RDONLY | O_DIRECTORY)
   try {
-    orThrow(await operation.run((each) => files.syncDirectory(each)), 'sync')
+    const result = await operation.run((each) => files.syncDirectory(each))
+    orThrow(result, `syncing the directory ${directory}`)
   } finally {
     await files.close(operation.fd)
   }

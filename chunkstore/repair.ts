@@ -6,21 +6,22 @@
  */
 import path from 'node:path'
 import type { Files } from '../io/io.ts'
-import { Aside, syncDirectory } from './aside.ts'
+import { Aside } from './aside.ts'
 import { checkDisk, type Finding, Rule } from './check.ts'
 import { DiskError } from './disk-error.ts'
+import { makeDurableDirectory, syncDirectory } from './durable-directory.ts'
 import type { Part } from './part.ts'
 import { PathMap } from './path-map.ts'
 import { Action, makePlan, type Plan, type RepairOptions, type Step } from './repair-plan.ts'
 import { RepairSite } from './repair-site.ts'
 
-export const Outcome = { MENDED: 'mended', PLANNED: 'planned', FAILED: 'failed' } as const
-export type Outcome = (typeof Outcome)[keyof typeof Outcome]
+export const MendOutcome = { MENDED: 'mended', PLANNED: 'planned', FAILED: 'failed' } as const
+export type MendOutcome = (typeof MendOutcome)[keyof typeof MendOutcome]
 
 export interface Mend {
   readonly rule: Rule
   readonly file: string
-  readonly outcome: Outcome
+  readonly outcome: MendOutcome
   readonly message: string
 }
 
@@ -95,7 +96,7 @@ async function repairSite(
     const mend = await mender.mend(step)
     mends.push(mend)
     // The steps behind it were decided as if it were done.
-    if (FIRST.includes(mend.rule) && mend.outcome === Outcome.FAILED) break
+    if (FIRST.includes(mend.rule) && mend.outcome === MendOutcome.FAILED) break
   }
   const mended = new Set(options.dryRun ? plan.steps.map((step) => step.file) : [])
   const left = await checkDisk(files, file, { isLocked: true, mended, paths: options.paths })
@@ -115,11 +116,11 @@ class Mender {
   async mend(step: Step): Promise<Mend> {
     const { rule, file } = step
     try {
-      const outcome = this.#dryRun ? Outcome.PLANNED : Outcome.MENDED
+      const outcome = this.#dryRun ? MendOutcome.PLANNED : MendOutcome.MENDED
       return { rule, file, outcome, message: `${await this.#do(step)}: ${step.why}` }
     } catch (error) {
       const message = `cannot ${step.action} it: ${(error as Error).message}`
-      return { rule, file, outcome: Outcome.FAILED, message }
+      return { rule, file, outcome: MendOutcome.FAILED, message }
     }
   }
 
@@ -133,8 +134,11 @@ class Mender {
     }
     const done = action === Action.REMOVE ? 'removed' : 'created'
     if (this.#dryRun) return `would be ${done}`
-    if (action === Action.REMOVE) await this.#files.remove(file)
-    else await this.#files.makeDirectory(file)
+    if (action === Action.CREATE) {
+      await makeDurableDirectory(this.#files, file)
+      return done
+    }
+    await this.#files.remove(file)
     await syncDirectory(this.#files, path.dirname(file))
     return done
   }

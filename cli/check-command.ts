@@ -1,7 +1,7 @@
 /** `chunknbd check`: holds a disk's files to the rules of the layout, and mends what is safe. */
 import { Command } from 'commander'
 import { checkDisk } from '../chunkstore/check.ts'
-import { Outcome, repairDisk } from '../chunkstore/repair.ts'
+import { MendOutcome, repairDisk } from '../chunkstore/repair.ts'
 import type { RepairOptions } from '../chunkstore/repair-plan.ts'
 import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import { createNodeIo } from '../io/node.ts'
@@ -76,10 +76,10 @@ async function repair(file: string, options: Options): Promise<void> {
   const paths = new PathMap(options.mapPath ?? [])
   const { mends, findings } = await repairDisk(createNodeIo().files, file, { ...options, paths })
   const dryRun = options.dryRun === true
-  const count = (outcome: Outcome): number =>
+  const count = (outcome: MendOutcome): number =>
     mends.filter((mend) => mend.outcome === outcome).length
-  const left = findings.length + count(Outcome.PLANNED)
-  const ok = left === 0 && count(Outcome.FAILED) === 0
+  const left = findings.length + count(MendOutcome.PLANNED)
+  const ok = left === 0 && count(MendOutcome.FAILED) === 0
   if (!ok) process.exitCode = 1
   if (options.json === true) return printJson({ file, ok, dryRun, mends, findings })
   for (const { file: where, rule, outcome, message } of mends) {
@@ -89,9 +89,9 @@ async function repair(file: string, options: Options): Promise<void> {
     printLine(`${where}: ${rule}: ${message}\n  ${advice}`)
   }
   const done = dryRun
-    ? `${count(Outcome.PLANNED)} can be mended`
-    : `${count(Outcome.MENDED)} mended`
-  const failed = count(Outcome.FAILED)
+    ? `${count(MendOutcome.PLANNED)} can be mended`
+    : `${count(MendOutcome.MENDED)} mended`
+  const failed = count(MendOutcome.FAILED)
   const rest = [`${failed} failed`, `${findings.length} need you`].filter(
     (each) => !each.startsWith('0'),
   )

@@ -141,15 +141,15 @@ test('what is moved aside is durable before the next step begins', async (t) => 
   const files = new TestFiles(nodeFiles())
   await repairDisk(files, folder.path('a.chunkdisk'))
   const moved = (name: string): string[] => [
-    'makeDirectory .chunknbd-aside',
-    'syncDirectory p',
     `rename ${name} ${name}`,
     'syncDirectory .chunknbd-aside',
     'syncDirectory p',
   ]
-  const removed = ['remove .tmp-chunk1', 'syncDirectory p']
   t.deepEqual(files.take(/^(remove|rename|makeDirectory|syncDirectory)/), [
-    ...removed,
+    'remove .tmp-chunk1',
+    'syncDirectory p',
+    'makeDirectory .chunknbd-aside',
+    'syncDirectory p',
     ...moved('chunk8'),
     ...moved('chunk9'),
   ])
