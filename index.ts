@@ -13,6 +13,8 @@ export { mapDisk, type MapExtent, MapKind } from './chunkstore/map.ts'
 export { CacheMode, type DiskOptions, TrimMode } from './chunkstore/options.ts'
 export { type Mend, MendOutcome, repairDisk, type RepairReport } from './chunkstore/repair.ts'
 export type { RepairOptions } from './chunkstore/repair-plan.ts'
+export type { ResizeOptions, ResizeResult } from './chunkstore/resize.ts'
+export type { PartRequest } from './chunkstore/resize-parts.ts'
 export { type PathEntry, PathMap } from './chunkstore/path-map.ts'
 export { surveyDisk, type Survey } from './chunkstore/survey.ts'
 export {

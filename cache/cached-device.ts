@@ -17,6 +17,7 @@ import { ExtentFlag } from '../device/extents.ts'
 import type { ExtentList } from '../device/extents.ts'
 import { Admission } from './admission.ts'
 import { CacheOperation } from './cache-operation.ts'
+import type { CacheStatistics } from './cache-statistics.ts'
 import { Command, IDLE_REQUEST } from './command.ts'
 import { CACHED_READ_BYTES_MAX, KEPT_READ_BYTES_MAX, PAGE_SIZE } from './limits.ts'
 import { LinkedQueue } from './linked-queue.ts'
@@ -38,17 +39,7 @@ export interface CacheOptions {
   readonly giveBack?: (memory: Uint8Array) => void
 }
 
-export interface CacheStatistics {
-  /** Pages served or changed without reading the lower device. */
-  readonly hits: number
-  /** Pages that had to be read from the lower device. Aligned reads below count nowhere. */
-  readonly misses: number
-  /** Pages given up for others. */
-  readonly evictions: number
-}
-
 export class CachedDevice implements Device, OperationContext {
-  readonly size: number
   readonly alignment = 1
   readonly features: Features
 
@@ -79,7 +70,6 @@ export class CachedDevice implements Device, OperationContext {
     assert(PAGE_SIZE % lower.alignment === 0, 'the lower device must take single pages')
     assert(lower.size % PAGE_SIZE === 0, 'the size must be a multiple of the page size')
     this.lower = lower
-    this.size = lower.size
     this.features = lower.features
     this.arena = new PageArena(options.arena)
     this.locks = new PageLocks(this.arena.slots, options.retain)
@@ -88,8 +78,17 @@ export class CachedDevice implements Device, OperationContext {
     this.#giveBack = options.giveBack ?? (() => {})
   }
 
+  get size(): number {
+    return this.lower.size
+  }
+
   get statistics(): CacheStatistics {
     return { hits: this.hits, misses: this.misses, evictions: this.locks.table.evictions }
+  }
+
+  /** For a lower device that changed its size: nothing that was read behind `offset` counts. */
+  dropBehind(offset: number): void {
+    this.locks.drop(Math.floor(offset / PAGE_SIZE), Infinity)
   }
 
   /** To be called now and then: if nothing was asked in between, all pages and memory go. */
@@ -99,7 +98,7 @@ export class CachedDevice implements Device, OperationContext {
     this.#touched = false
     if (!isIdle || this.#isGivenBack) return
     this.#isGivenBack = true
-    this.locks.drop(0, Infinity)
+    this.dropBehind(0)
     this.#giveBack(this.arena.bytes)
   }
 

@@ -15,13 +15,14 @@ export async function copyChunk(store: Store, source: Chunk, fd: number): Promis
 }
 
 /** Opens the file if need be and keeps it open until the pin is taken back. */
-async function pinOpen(store: Store, source: Chunk): Promise<void> {
+export async function pinOpen(store: Store, source: Chunk): Promise<void> {
   while (source.fd < 0) {
     const errno = await new Promise<number>((resolve) => {
       source.waiting.push({ mutates: false, wake: resolve })
       if (!source.opening) store.openFiles.open(source)
     })
-    if (errno > 0) throw Object.assign(new Error('the parent cannot be opened'), { errno: -errno })
+    if (errno > 0)
+      throw Object.assign(new Error(`${source.path} cannot be opened`), { errno: -errno })
   }
   source.pins++
 }

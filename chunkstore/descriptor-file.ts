@@ -31,6 +31,26 @@ export class DescriptorFile {
     }
   }
 
+  /**
+   * The file that has just taken the place of one whose lock, and whose parts' locks, are held:
+   * those keep everybody out, so it does no harm if this one cannot be locked at this moment.
+   */
+  static async afterReplacing(
+    files: Files,
+    file: string,
+    text: string,
+    paths: PathMap,
+  ): Promise<DescriptorFile> {
+    const descriptor = parseDescriptor(text, file, paths)
+    try {
+      const source = await DescriptorFile.open(files, file, paths)
+      await source.lock(files, LockKind.EXCLUSIVE).catch(() => {})
+      return source
+    } catch {
+      return new DescriptorFile(descriptor, text, -1, '')
+    }
+  }
+
   private constructor(descriptor: Descriptor, text: string, fd: number, identity: string) {
     this.descriptor = descriptor
     this.text = text

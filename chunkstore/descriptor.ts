@@ -47,8 +47,8 @@ export interface Descriptor {
 export function parseDescriptor(text: string, file: string, paths = PathMap.NONE): Descriptor {
   const lines = significantLines(text)
   let next = 0
-  const parentLine = lines[0]
-  const hasParent = parentLine !== undefined && !LIKE_A_SIZE.test(parentLine.text)
+  const parentLine = findParent(lines)
+  const hasParent = parentLine !== null
   if (hasParent) next = 1
   const diskSize = sizeAt(lines[next], 'the disk size', file, hasParent)
   const chunkSize = sizeAt(lines[next + 1], 'the chunk size', file, false)
@@ -66,12 +66,19 @@ export function parseDescriptor(text: string, file: string, paths = PathMap.NONE
   }
 }
 
-interface Line {
+export interface Line {
   readonly text: string
+  /** From 1. */
   readonly number: number
 }
 
-function significantLines(text: string): Line[] {
+/** @returns the line that names the parent, or null */
+export function findParent([first]: readonly Line[]): Line | null {
+  return first !== undefined && !LIKE_A_SIZE.test(first.text) ? first : null
+}
+
+/** @returns the lines that are neither empty nor comments */
+export function significantLines(text: string): Line[] {
   const lines: Line[] = []
   for (const [index, raw] of text
     .replace(/^\uFEFF/, '')
@@ -153,9 +160,9 @@ function broken(file: string, what: string): DiskError {
 
 /** @returns the text of a descriptor without the line that names the parent, all else unchanged */
 export function withoutParent(text: string): string {
-  const [first] = significantLines(text)
+  const parent = findParent(significantLines(text))
   const lines = text.split(/(?<=\n)/)
-  if (first !== undefined && !LIKE_A_SIZE.test(first.text)) lines.splice(first.number - 1, 1)
+  if (parent !== null) lines.splice(parent.number - 1, 1)
   return lines.join('')
 }
 

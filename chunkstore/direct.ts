@@ -24,12 +24,21 @@ export async function requireDirect(files: Files, layers: readonly Layer[]): Pro
       const refusal = part.writable
         ? part.abilities.directRefusal
         : await tryChunks(files, part, layer.chunks.values())
-      if (refusal === '') continue
-      const fix = 'serve the disk with --cache writeback or writethrough'
-      const what = `O_DIRECT cannot be used in part directory ${part.directory}`
-      throw new DiskError('EDIRECT', `${what}: ${refusal}; ${fix}`)
+      if (refusal !== '') throw refused(part, refusal)
     }
   }
+}
+
+/** For a part that is added to a disk in use. @throws DiskError EDIRECT */
+export function requireDirectPart(part: Part): void {
+  const { directRefusal } = part.abilities
+  if (directRefusal !== '') throw refused(part, directRefusal)
+}
+
+function refused(part: Part, refusal: string): DiskError {
+  const fix = 'serve the disk with --cache writeback or writethrough'
+  const what = `O_DIRECT cannot be used in part directory ${part.directory}`
+  return new DiskError('EDIRECT', `${what}: ${refusal}; ${fix}`)
 }
 
 /** @returns why one of the part's chunk files is refused, in words, or '' */

@@ -18,6 +18,8 @@ export type DiskErrorCode =
   | 'EPART'
   /** A file system takes no O_DIRECT, which the cache mode needs. */
   | 'EDIRECT'
+  /** There is data behind the end that a disk shall get. */
+  | 'ETAIL'
   /** Somebody else uses the disk. */
   | 'EINUSE'
   /** The last flush failed: writes may be lost. */

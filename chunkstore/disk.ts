@@ -18,26 +18,35 @@ import type { Files } from '../io/io.ts'
 import { ChainMode, closeChain, openChain, scanChain } from './chain.ts'
 import { requireDirect } from './direct.ts'
 import { DiskError } from './disk-error.ts'
+import { Gate } from './gate.ts'
 import { Kind } from './kind.ts'
 import { PAGE_SIZE } from './limits.ts'
 import { scanMoving } from './movable.ts'
 import { Operation } from './operation.ts'
 import { CACHE_TRAITS, DEFAULT_OPTIONS, type DiskOptions, makesHoles, TrimMode } from './options.ts'
+import { resizeDisk, type ResizeOptions, type ResizeResult, type ResizeSite } from './resize.ts'
 import { Store } from './store.ts'
 
 const EPERM = 1
+const EINVAL = 22
+const ENOSPC = 28
 const ENOTSUP = 95
 
 export class ChunkDisk implements Device {
-  readonly size: number
   readonly alignment = PAGE_SIZE
   readonly features: Features
   /** Absolute path of the descriptor. */
   readonly file: string
   readonly #store: Store
+  /** All there are, and those nobody uses. */
+  readonly #operations: Operation[] = []
   readonly #free: Operation[] = []
+  readonly #gate: Gate
   #active = 0
-  #drained: (() => void) | null = null
+  /** Called whenever an operation is over. */
+  #onOver: (() => void) | null = null
+  #resizing: Promise<unknown> | null = null
+  #isClosing = false
 
   /**
    * Opens a disk: the descriptor, its parents, the locks, and what the directories hold.
@@ -71,7 +80,7 @@ export class ChunkDisk implements Device {
     const { readOnly } = store.options
     this.#store = store
     this.file = store.top.descriptor.file
-    this.size = store.geometry.diskSize
+    this.#gate = new Gate(store.geometry.diskSize)
     const ability = makesHoles(store.options.trim) ? 'punchHole' : 'zeroRange'
     const fastZero = !readOnly && store.top.parts.every((part) => part.abilities[ability])
     const trimZeroes = !readOnly && makesHoles(store.options.trim)
@@ -80,18 +89,23 @@ export class ChunkDisk implements Device {
     this.features = { readOnly, trim: !readOnly, trimZeroes, fastZero, extentKinds }
   }
 
+  /** Bytes; another number after a resize. */
+  get size(): number {
+    return this.#store.geometry.diskSize
+  }
+
   read(request: Request): Status {
-    return this.#operation().start(Kind.READ, request, request.extents)
+    return this.#start(Kind.READ, request, request.extents)
   }
 
   write(request: Request): Status {
-    return this.#refused(request) || this.#operation().start(Kind.WRITE, request, null)
+    return this.#refused(request) || this.#start(Kind.WRITE, request, null)
   }
 
   trim(request: Request): Status {
     const refused = this.#refused(request)
     if (refused !== DONE || this.#store.options.trim === TrimMode.IGNORE) return refused
-    return this.#operation().start(Kind.TRIM, request, null)
+    return this.#start(Kind.TRIM, request, null)
   }
 
   zero(request: Request): Status {
@@ -101,7 +115,7 @@ export class ChunkDisk implements Device {
       request.errorOffset = request.offset
       return ENOTSUP
     }
-    return this.#operation().start(Kind.ZERO, request, null)
+    return this.#start(Kind.ZERO, request, null)
   }
 
   #zeroesFast(request: Request): boolean {
@@ -111,7 +125,7 @@ export class ChunkDisk implements Device {
   }
 
   blockStatus(request: Request, extents: ExtentList): Status {
-    return this.#operation().start(Kind.STATUS, request, extents)
+    return this.#start(Kind.STATUS, request, extents)
   }
 
   flush(request: Request): Status {
@@ -140,22 +154,84 @@ export class ChunkDisk implements Device {
     return errno
   }
 
+  #start(kind: Kind, request: Request, extents: ExtentList | null): Status {
+    if (request.offset + request.length <= this.#gate.limit) {
+      return this.#operation().start(kind, request, extents)
+    }
+    return this.#startBehind(kind, request, extents)
+  }
+
+  /** For a request that reaches behind the end, or behind the gate while the end moves. */
+  #startBehind(kind: Kind, request: Request, extents: ExtentList | null): Status {
+    const again = (): void => {
+      const mutates = kind === Kind.WRITE || kind === Kind.TRIM || kind === Kind.ZERO
+      const refused = mutates ? this.#refused(request) : DONE
+      const status = refused || this.#start(kind, request, extents)
+      if (status !== PENDING) request.complete(status)
+    }
+    if (this.#gate.wait(again)) return PENDING
+    request.errorOffset = request.offset
+    return kind === Kind.WRITE || kind === Kind.ZERO ? ENOSPC : EINVAL
+  }
+
   #operation(): Operation {
     this.#active++
     this.#store.touched = true
-    return this.#free.pop() ?? new Operation(this.#store, this.#recycle)
+    return this.#free.pop() ?? this.#newOperation()
+  }
+
+  #newOperation(): Operation {
+    const operation = new Operation(this.#store, this.#recycle)
+    this.#operations.push(operation)
+    return operation
   }
 
   readonly #recycle = (operation: Operation): void => {
     this.#free.push(operation)
     this.#active--
-    if (this.#active === 0 && this.#drained !== null) this.#drained()
+    if (this.#onOver !== null) this.#onOver()
+  }
+
+  async #until(isTrue: () => boolean): Promise<void> {
+    while (!isTrue()) await new Promise<void>((resolve) => (this.#onOver = resolve))
+    this.#onOver = null
+  }
+
+  /**
+   * Gives the disk another size while requests go on. From then on requests behind it are refused.
+   * @throws DiskError that says why not and what to do
+   */
+  async resize(
+    options: Partial<ResizeOptions> & Pick<ResizeOptions, 'size'>,
+  ): Promise<ResizeResult> {
+    if (this.#resizing !== null || this.#isClosing) {
+      const why = this.#isClosing ? 'it is being closed' : 'another resize is under way'
+      throw new DiskError('EINUSE', `${this.file}: ${why}`)
+    }
+    const site: ResizeSite = {
+      store: this.#store,
+      gate: this.#gate,
+      drained: (offset) =>
+        this.#until(() => !this.#operations.some((each) => each.reachesBehind(offset))),
+      isClosing: () => this.#isClosing,
+    }
+    const resizing = resizeDisk(site, { discardTail: false, parts: [], ...options })
+    this.#resizing = resizing.catch(() => {})
+    try {
+      return await resizing
+    } finally {
+      // What had to wait has been started.
+      this.submit()
+      this.#resizing = null
+    }
   }
 
   /** @throws DiskError ESYNC if the last flush failed */
   async close(): Promise<void> {
     const store = this.#store
-    if (this.#active > 0) await new Promise<void>((resolve) => (this.#drained = resolve))
+    this.#isClosing = true
+    await this.#resizing
+    await this.#until(() => this.#active === 0)
     await store.flusher.flushAll()
     await store.openFiles.closeAll()
     await closeChain(store.files, store.layers)

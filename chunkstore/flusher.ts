@@ -147,7 +147,7 @@ export class Flusher {
       return EIO
     }
     const result = await operation.run((each) => files.sync(each))
-    if (result < 0) this.#fail(chunk.path, -result, 'sync failed')
+    if (result < 0) this.fail(chunk.path, -result, 'sync failed')
     else chunk.synced = Math.max(chunk.synced, covered)
     // Nothing was written through it.
     await files.close(operation.fd).catch(() => {})
@@ -161,8 +161,8 @@ export class Flusher {
     const result = await operation.run((each) => this.#store.files.sync(each))
     const isThere = result < 0 || (await this.#isThere(chunk))
     chunk.pins--
-    if (result < 0) this.#fail(chunk.path, -result, 'sync failed')
-    else if (!isThere) this.#fail(chunk.path, EIO, 'somebody deleted or cut the chunk file')
+    if (result < 0) this.fail(chunk.path, -result, 'sync failed')
+    else if (!isThere) this.fail(chunk.path, EIO, 'somebody deleted or cut the chunk file')
     else chunk.synced = Math.max(chunk.synced, covered)
   }
 
@@ -185,11 +185,15 @@ export class Flusher {
     const operation = new AwaitedOperation()
     operation.fd = part.fd
     const result = await operation.run((each) => this.#store.files.syncDirectory(each))
-    if (result < 0) this.#fail(part.directory, -result, 'sync failed')
+    if (result < 0) this.fail(part.directory, -result, 'sync failed')
     else part.synced = Math.max(part.synced, covered)
   }
 
-  #fail(file: string, errno: number, what: string): void {
+  /**
+   * What was to be made durable is not, or nobody knows: the end of all changes.
+   * @param what happened, for the log
+   */
+  fail(file: string, errno: number, what: string): void {
     this.failure = EIO
     const then = 'the disk refuses writes and flushes until it is opened again'
     this.#store.options.log.error({ file, errno }, `${what}: ${then}`)

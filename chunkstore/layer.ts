@@ -12,10 +12,10 @@ import { FOREIGN_LOCK, type FoundChunk, Part, type PartContents } from './part.t
 import type { PathMap } from './path-map.ts'
 
 export class Layer {
-  readonly parts: readonly Part[]
+  readonly parts: Part[]
   /** Chunks that have a file, by index. */
   readonly chunks = new Map<number, Chunk>()
-  readonly #source: DescriptorFile
+  #source: DescriptorFile
 
   constructor(source: DescriptorFile) {
     this.#source = source
@@ -58,6 +58,25 @@ export class Layer {
     await this.#source.verify(files)
   }
 
+  /** @throws DiskError EINUSE if somebody changed the descriptor since it was opened */
+  verify(files: Files): Promise<void> {
+    return this.#source.verify(files)
+  }
+
+  /**
+   * The descriptor was replaced by one with the same parts, whose numbers may differ, and more.
+   * @param added the parts that are new: open and locked. They and the file are the layer's now.
+   */
+  async adopt(files: Files, source: DescriptorFile, added: readonly Part[]): Promise<void> {
+    const before = this.#source
+    this.#source = source
+    this.parts.push(...added)
+    for (const [index, line] of source.descriptor.parts.entries()) {
+      this.parts[index].chunksMax = line.chunksMax
+    }
+    await before.close(files).catch(() => {})
+  }
+
   /** @returns what each part holds; `chunks` is filled from it */
   async scan(files: Files): Promise<PartContents[]> {
     this.chunks.clear()
@@ -93,14 +112,7 @@ export class Layer {
    * @throws DiskError EPART if one cannot be written
    */
   async prepareWriting(files: Files): Promise<void> {
-    for (const part of this.parts) {
-      part.writable = true
-      part.abilities = await files.abilities(part.directory).catch((error: Error) => {
-        const { code } = error as NodeJS.ErrnoException
-        const why = `cannot be written (${code}); make it so, or open the disk --read-only`
-        throw new DiskError('EPART', `part directory ${part.directory} ${why}`)
-      })
-    }
+    for (const part of this.parts) await preparePart(files, part)
   }
 
   /** @returns the first part, in the descriptor's order, that has room, or null */
@@ -114,6 +126,16 @@ export class Layer {
     closing.push(this.#source.close(files))
     await Promise.allSettled(closing)
   }
+}
+
+/** @throws DiskError EPART if it cannot be written */
+export async function preparePart(files: Files, part: Part): Promise<void> {
+  part.writable = true
+  part.abilities = await files.abilities(part.directory).catch((error: Error) => {
+    const { code } = error as NodeJS.ErrnoException
+    const why = `cannot be written (${code}); make it so, or open the disk --read-only`
+    throw new DiskError('EPART', `part directory ${part.directory} ${why}`)
+  })
 }
 
 export function stateOf(found: FoundChunk, chunkSize: number): ChunkState {

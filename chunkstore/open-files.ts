@@ -212,6 +212,11 @@ export class OpenFiles {
     for (const chunk of top.chunks.values()) chunk.forgetUnmapped()
   }
 
+  /** For a chunk that leaves the disk: it is clean, and nobody uses it. */
+  async discard(chunk: Chunk): Promise<void> {
+    if (chunk.fd >= 0) await this.#close(chunk)
+  }
+
   /** At the end: closes everything. Nothing may be in flight. */
   async closeAll(): Promise<void> {
     clearInterval(this.#sweep)

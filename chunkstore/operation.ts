@@ -73,6 +73,13 @@ export class Operation extends FileOperation implements Waiter, FlushWaiter {
     return status
   }
 
+  /** It is under way, and reads or changes something behind `offset`. */
+  reachesBehind(offset: number): boolean {
+    const { request } = this
+    if (request === null || this.kind === Kind.FLUSH) return false
+    return request.offset + request.length > offset
+  }
+
   /** Makes it wait for `flushed`. */
   startFlush(request: Request): void {
     this.kind = Kind.FLUSH

@@ -45,7 +45,8 @@ const NO_ABILITIES: DirectoryAbilities = {
 
 export class Part {
   readonly directory: string
-  readonly chunksMax: number
+  /** A resize may change it. */
+  chunksMax: number
   /** Chunk files in it, those being created included. */
   chunkCount = 0
   fd = -1
@@ -135,6 +136,13 @@ export class Part {
     }
     for (const { index, name } of chunks) this.setName(index, name)
     return { chunks, temporaries, orphans, foreignLock: names.includes(FOREIGN_LOCK) }
+  }
+
+  /** @returns names of chunk files from `first` to `last`, both included */
+  async namesBetween(files: Files, first: number, last: number): Promise<string[]> {
+    return chunkNamesIn(await files.list(this.directory))
+      .filter(({ index }) => index >= first && index <= last)
+      .map(({ name }) => name)
   }
 
   async #look(files: Files, found: ChunkName): Promise<FoundChunk> {

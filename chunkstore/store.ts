@@ -27,7 +27,8 @@ export class Store {
   readonly files: Files
   readonly layers: readonly Layer[]
   readonly top: Layer
-  readonly geometry: Geometry
+  /** Of the first layer; another one after a resize. */
+  geometry: Geometry
   readonly options: DiskOptions
   readonly cache: CacheTraits
   /** Flags every chunk file is opened with, besides those of its use. */

@@ -10,12 +10,15 @@ import { CachedDevice } from '../cache/cached-device.ts'
 import { ChunkDisk } from '../chunkstore/disk.ts'
 import type { CacheMode, Log, TrimMode } from '../chunkstore/options.ts'
 import type { PathMap } from '../chunkstore/path-map.ts'
+import type { ResizeResult } from '../chunkstore/resize.ts'
 import type { Device } from '../device/device.ts'
 import { MemoryDevice } from '../device/memory.ts'
 import { ReadOnlyDevice } from '../device/read-only-device.ts'
 import type { Io } from '../io/io.ts'
 import type { Export, ExportTable } from '../nbd/export.ts'
+import { ControlServer } from './control-server.ts'
 import { humanSize } from './output.ts'
+import { parseResizeRequest } from './resize-request.ts'
 
 export interface StackOptions {
   readonly readOnly: boolean
@@ -39,6 +42,7 @@ const FAILED = 'a sync failed, changes are refused until it is served anew; see 
 export class Exports implements ExportTable {
   readonly #exports: Export[] = []
   readonly #caches: CachedDevice[] = []
+  readonly #controls: ControlServer[] = []
   readonly #io: Io
   readonly #sweep: NodeJS.Timeout
 
@@ -65,17 +69,30 @@ export class Exports implements ExportTable {
     this.#refuseTaken(name, file)
     const disk = await ChunkDisk.open(this.#io.files, path.resolve(file), options)
     const serial = options.uuid === null ? '' : `, UUID ${options.uuid}`
-    const text = `chunk disk of ${humanSize(disk.size)}${serial}`
+    const device = this.#cached(disk, options.pageCacheBytes)
     this.#exports.push({
       name,
-      device: this.#cached(disk, options.pageCacheBytes),
       get description() {
+        const text = `chunk disk of ${humanSize(disk.size)}${serial}`
         return disk.hasFailed ? `${text}; FAILED: ${FAILED}` : text
       },
+      device,
     })
+    if (!options.readOnly) await this.#listenForResize(file, disk, device, options.log)
   }
 
-  #cached(disk: Device, bytes: number): Device {
+  async #listenForResize(file: string, disk: ChunkDisk, cache: CachedDevice, log: Log) {
+    const resize = async (request: unknown): Promise<ResizeResult> => {
+      const result = await disk.resize(parseResizeRequest(request))
+      cache.dropBehind(Math.min(result.sizeBefore, result.size))
+      log.info({ ...result }, 'resized')
+      return result
+    }
+    const control = await ControlServer.start(file, resize, log)
+    if (control !== null) this.#controls.push(control)
+  }
+
+  #cached(disk: Device, bytes: number): CachedDevice {
     const pages = Math.max(Math.floor(bytes / PAGE_SIZE), PAGES_WITHOUT_RETENTION)
     const giveBack = this.#io.giveBack ?? (() => {})
     const arena = this.#io.files.memory(pages * PAGE_SIZE)
@@ -101,6 +118,8 @@ export class Exports implements ExportTable {
   /** Closes every device, also if one fails. @throws the first failure */
   async close(): Promise<void> {
     clearInterval(this.#sweep)
+    // While the locks are held: the next server's sockets have the same names.
+    for (const control of this.#controls.splice(0)) control.close()
     const devices = this.#exports.splice(0).map((each) => each.device)
     const results = await Promise.allSettled(devices.map((device) => device.close()))
     const failure = results.find((result) => result.status === 'rejected')

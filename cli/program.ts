@@ -6,6 +6,7 @@ import { createCommand } from './create-command.ts'
 import { flattenCommand } from './flatten-command.ts'
 import { infoCommand } from './info-command.ts'
 import { mapCommand } from './map-command.ts'
+import { resizeCommand } from './resize-command.ts'
 import { serveCommand } from './serve-command.ts'
 import { version } from './version.ts'
 
@@ -19,6 +20,7 @@ const COMMANDS = [
   infoCommand,
   mapCommand,
   checkCommand,
+  resizeCommand,
   commitCommand,
   flattenCommand,
 ]

@@ -72,7 +72,10 @@ export interface Features {
 }
 
 export interface Device {
-  /** Bytes. */
+  /**
+   * Bytes. It may change while requests are under way (`ChunkDisk.resize`): one that reaches behind
+   * the end then fails, with ENOSPC if it writes and EINVAL if not.
+   */
   readonly size: number
   /** Offsets and lengths must be multiples of this (1 = any); the size is one. */
   readonly alignment: number

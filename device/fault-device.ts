@@ -31,7 +31,6 @@ type Command = (typeof Command)[keyof typeof Command]
 const GARBAGE = 0xa5
 
 export class FaultDevice implements Device {
-  readonly size: number
   readonly alignment: number
   readonly features: Features
 
@@ -44,11 +43,14 @@ export class FaultDevice implements Device {
 
   constructor(lower: Device, options: FaultOptions) {
     assert(options.errors === 0 || options.errnos.length > 0, 'errors need errnos to draw from')
-    this.size = lower.size
     this.alignment = lower.alignment
     this.features = lower.features
     this.#lower = lower
     this.#options = options
+  }
+
+  get size(): number {
+    return this.#lower.size
   }
 
   read(request: Request): Status {

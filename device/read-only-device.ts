@@ -5,18 +5,20 @@ import type { ExtentList } from './extents.ts'
 const EPERM = 1
 
 export class ReadOnlyDevice implements Device {
-  readonly size: number
   readonly alignment: number
   readonly features: Features
   readonly #lower: Device
 
   constructor(lower: Device) {
     this.#lower = lower
-    this.size = lower.size
     this.alignment = lower.alignment
     const { extentKinds = 0 } = lower.features
     const refused = { readOnly: true, trim: false, trimZeroes: false, fastZero: false }
     this.features = { ...refused, extentKinds }
+  }
+
+  get size(): number {
+    return this.#lower.size
   }
 
   read(request: Request): Status {

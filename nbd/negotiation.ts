@@ -37,6 +37,8 @@ export interface NegotiationSettings {
 /** All that the transmission phase needs to know. */
 export interface Agreement {
   readonly export: Export
+  /** Of the device when it was told to the client, bytes; for it the disk never gets larger. */
+  readonly size: number
   /** Bits of `TransmissionFlag` as the client saw them. */
   readonly transmissionFlags: number
   readonly replyStyle: ReplyStyle
@@ -104,6 +106,7 @@ export class Negotiation {
   enterTransmission(entry: Export, name: string): void {
     const agreement = {
       export: entry,
+      size: entry.device.size,
       transmissionFlags: this.flagsOf(entry, name),
       replyStyle: this.replyStyle,
       contexts: this.#contextsOf(name),

@@ -2,7 +2,6 @@
  * Every reason to refuse a request, in one place and before it has any effect (spec: "Request
  * types" and "Command flags"). What passes is inside the export, allowed, and of bearable size.
  */
-import type { Device } from '../device/device.ts'
 import { PAYLOAD_BYTES_MAX } from './limits.ts'
 import type { Agreement } from './negotiation.ts'
 import { Command, CommandFlag, HeaderSize, NbdError, TransmissionFlag } from './protocol.ts'
@@ -29,7 +28,6 @@ const FLAGS_ALLOWED_EXTENDED: readonly number[] = table([
 /** @returns an errno, or 0: go ahead */
 export function validate(request: NbdRequest, agreement: Agreement): number {
   const { command, commandFlags } = request
-  const { device } = agreement.export
   const offered = agreement.transmissionFlags
   const flags = (request.isExtended ? FLAGS_ALLOWED_EXTENDED : FLAGS_ALLOWED)[command]
   if (flags === undefined || (commandFlags & ~flags) !== 0) return NbdError.EINVAL
@@ -37,28 +35,28 @@ export function validate(request: NbdRequest, agreement: Agreement): number {
     case Command.READ:
       if ((commandFlags & CommandFlag.DF) !== 0 && (offered & TransmissionFlag.SEND_DF) === 0)
         return NbdError.EINVAL
-      return validateData(request, device, NbdError.EINVAL)
+      return validateData(request, agreement, NbdError.EINVAL)
     case Command.WRITE:
       if (isReadOnly(offered)) return NbdError.EPERM
-      return validateData(request, device, NbdError.ENOSPC)
+      return validateData(request, agreement, NbdError.ENOSPC)
     case Command.FLUSH:
       // Offset and length are reserved, nothing depends on them.
       return 0
     case Command.TRIM:
       if (isReadOnly(offered)) return NbdError.EPERM
       if ((offered & TransmissionFlag.SEND_TRIM) === 0) return NbdError.EINVAL
-      return validateRange(request, device, NbdError.EINVAL)
+      return validateRange(request, agreement, NbdError.EINVAL)
     case Command.WRITE_ZEROES:
       if (isReadOnly(offered)) return NbdError.EPERM
       if ((commandFlags & CommandFlag.FAST_ZERO) !== 0 && !isFastZeroOffered(offered))
         return NbdError.EINVAL
-      return validateRange(request, device, NbdError.ENOSPC)
+      return validateRange(request, agreement, NbdError.ENOSPC)
     case Command.BLOCK_STATUS:
       if (agreement.contexts.length === 0) return NbdError.EINVAL
       if ((commandFlags & CommandFlag.PAYLOAD_LEN) !== 0) return validateIdCount(request, agreement)
-      return validateStatusRange(request, device)
+      return validateStatusRange(request, agreement)
     default:
-      return validateRange(request, device, NbdError.EINVAL)
+      return validateRange(request, agreement, NbdError.EINVAL)
   }
 }
 
@@ -80,7 +78,7 @@ export function validateStatusPayload(
     if (index < 0 || (request.contexts & (1 << index)) !== 0) return NbdError.EINVAL
     request.contexts |= 1 << index
   }
-  return validateStatusRange(request, agreement.export.device)
+  return validateStatusRange(request, agreement)
 }
 
 /** More ids than contexts: one is unknown, or is there twice. */
@@ -95,19 +93,20 @@ function indexOfContext({ contexts }: Agreement, id: number): number {
   return -1
 }
 
-function validateStatusRange(request: NbdRequest, device: Device): number {
+function validateStatusRange(request: NbdRequest, agreement: Agreement): number {
   if (request.wireLength === 0) return NbdError.EINVAL
-  return validateRange(request, device, NbdError.EINVAL)
+  return validateRange(request, agreement, NbdError.EINVAL)
 }
 
-function validateData(request: NbdRequest, device: Device, outside: number): number {
+function validateData(request: NbdRequest, agreement: Agreement, outside: number): number {
   if (request.wireLength > PAYLOAD_BYTES_MAX) return NbdError.EINVAL
-  return validateRange(request, device, outside)
+  return validateRange(request, agreement, outside)
 }
 
-function validateRange(request: NbdRequest, device: Device, outside: number): number {
+function validateRange(request: NbdRequest, agreement: Agreement, outside: number): number {
   const { wireOffset, wireLength } = request
-  const { size, alignment } = device
+  const { alignment, size: sizeNow } = agreement.export.device
+  const size = Math.min(agreement.size, sizeNow)
   if (wireOffset > size || wireLength > size - wireOffset) return outside
   const aligned = alignment === 1 || (wireOffset % alignment === 0 && wireLength % alignment === 0)
   return aligned ? 0 : NbdError.EINVAL

@@ -64,6 +64,19 @@ export class RandomLoad {
     return new Uint8Array(words.buffer)
   }
 
+  /**
+   * What was behind `size` is gone; requests under way there fail.
+   * @param wasZeros it was cut off because it held nothing but zeros
+   */
+  cut(size: number, wasZeros: boolean): void {
+    for (let page = size / PAGE; page < this.stamps.length; page++) {
+      const isZero = this.stamps[page] === 0 || this.#unsure.get(page)?.has(0) === true
+      assert(isZero || !wasZeros, `page ${page} is cut off with ${this.stamps[page]}`)
+      this.stamps[page] = 0
+      this.#unsure.delete(page)
+    }
+  }
+
   /** @returns how many requests failed */
   async run(client: DeviceClient, options: LoadOptions): Promise<number> {
     const { clients, steps, pagesMax, errnos = [] } = options

@@ -5,7 +5,7 @@ import { pageCacheArgument } from '../../cli/arguments.ts'
 import { tempDirectory } from '../helpers/temp.ts'
 import { runInProcess } from './in-process.ts'
 
-const COMMANDS = ['serve', 'create', 'info', 'map', 'check', 'commit', 'flatten'] as const
+const COMMANDS = ['serve', 'create', 'info', 'map', 'check', 'resize', 'commit', 'flatten'] as const
 
 const UUID = '8b2e4c11-52a5-4a0c-9d0f-0123456789ab'
 
@@ -51,6 +51,11 @@ test.serial(isRefused, 'check', /missing required argument 'FILE'/)
 for (const option of ['dry-run', 'create-parts', 'prefer-full', 'remove-foreign-lock']) {
   test.serial(isRefused, `check x --${option}`, new RegExp(`--${option} goes with --repair`))
 }
+
+test.serial(isRefused, 'resize', /missing required argument 'FILE'/)
+test.serial(isRefused, 'resize x', /give the new size of the disk \(--size SIZE\)/)
+test.serial(isRefused, 'resize x --size 5000', /multiple of 4K above 0/)
+test.serial(isRefused, 'resize x --size 1M --part p:0', /at least 1 chunk/)
 
 test.serial(isRefused, 'serve', /name a disk \(FILE\.chunkdisk\), or give --memory SIZE/)
 test.serial(isRefused, 'serve --memory 0', /--memory.*multiple of 4K above 0/)

@@ -98,6 +98,8 @@ export class MemoryClient {
   readonly stream: FakeStream
   readonly answers: Answer[] = []
   isAttached = false
+  /** What the server said; 0 before. */
+  size = 0
   readonly #size: number
   readonly #style: Style
   readonly #contexts: readonly string[]
@@ -187,6 +189,8 @@ export class MemoryClient {
       contexts.map(({ data }) => [data.readUInt32BE(0), data.toString('utf8', 4)]),
     )
     this.#checker = this.#newChecker()
+    const info = replies.find(({ type, data }) => type === 3 && data.readUInt16BE(0) === 0)
+    this.size = Number(info?.data.readBigUInt64BE(2))
     this.isAttached = true
     if (this.#early.length > expected)
       this.answers.push(...this.#checker.receive(this.#early.subarray(expected)))

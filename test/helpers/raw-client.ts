@@ -40,7 +40,7 @@ interface Waiter<T> {
   reject(reason: Error): void
 }
 
-const DEADLINE_MS = 20_000
+const DEADLINE_MS = 60_000
 
 export class RawClient {
   readonly socket: net.Socket
