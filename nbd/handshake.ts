@@ -7,12 +7,12 @@
  * understood. Nothing is buffered here: an option's data is read in the caller's buffer, or skipped
  * as it arrives.
  */
-import type { TlsIdentity } from '../io/tls-identity.ts'
 import { OPTION_DATA_BYTES_MAX, OPTION_DISCARD_BYTES_MAX, OPTIONS_MAX } from './limits.ts'
 import { Negotiation } from './negotiation.ts'
 import type { NegotiationSettings, Outcome } from './negotiation.ts'
 import { OptionError, OptionReader } from './option-reader.ts'
 import { abort, exportName, optionHandlers } from './options.ts'
+import type { Peer, PeerTls } from './peer.ts'
 import {
   ClientFlag,
   HandshakeFlag,
@@ -66,13 +66,18 @@ export class Handshake {
    * are kept, which are said once; what was negotiated in plain is forgotten, for somebody else may
    * have asked for it (CVE-2021-3716).
    */
-  inTls(identity: TlsIdentity): Handshake {
-    const next = new Handshake({ ...this.#settings, identity })
+  inTls(tls: PeerTls): Handshake {
+    const peer = { ...this.#negotiation.peer, tls }
+    const next = new Handshake({ ...this.#settings, peer })
     next.#negotiation.fixedNewstyle = this.#negotiation.fixedNewstyle
     next.#negotiation.noZeroes = this.#negotiation.noZeroes
     next.#state = HandshakeState.OPTION
     next.#shuttingDown = this.#shuttingDown
     return next
+  }
+
+  get peer(): Peer {
+    return this.#negotiation.peer
   }
 
   /** Null while the handshake goes on. */

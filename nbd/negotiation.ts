@@ -2,12 +2,12 @@
  * What one client and we have agreed on so far: the state that options read and change. It knows
  * nothing of bytes; `handshake.ts` frames them, `options.ts` gives them their meaning.
  */
-import type { TlsIdentity } from '../io/tls-identity.ts'
 import { transmissionFlags } from './export-flags.ts'
 import type { Export, ExportTable } from './export.ts'
 import type { MetaContext } from './meta-contexts.ts'
 import { OptionReplies } from './option-replies.ts'
 import { OptionError } from './option-reader.ts'
+import { type Peer, UNKNOWN_PEER } from './peer.ts'
 import { OptionReply } from './protocol.ts'
 import { ReplyStyle } from './reply-style.ts'
 
@@ -30,8 +30,8 @@ export interface NegotiationSettings {
   readonly exports: ExportTable
   /** Default: off. */
   readonly tls?: TlsMode
-  /** Who the client is; without one there is no TLS yet. */
-  readonly identity?: TlsIdentity
+  /** Who the client is. Default: nobody known. */
+  readonly peer?: Peer
 }
 
 /** All that the transmission phase needs to know. */
@@ -52,8 +52,8 @@ export class Negotiation {
   readonly replies = new OptionReplies()
   readonly #exports: ExportTable
   readonly tls: TlsMode
-  /** Who the client is; null before TLS. */
-  readonly identity: TlsIdentity | null
+  /** Who the client is; before TLS as far as is known without. */
+  readonly peer: Peer
   /** Null while the handshake goes on. */
   outcome: Outcome | null = null
   /** The client understands option replies; otherwise only EXPORT_NAME works. */
@@ -63,15 +63,15 @@ export class Negotiation {
   #contextsExportName = ''
   #contexts = NO_CONTEXTS
 
-  constructor({ exports, tls = TlsMode.OFF, identity }: NegotiationSettings) {
+  constructor({ exports, tls = TlsMode.OFF, peer }: NegotiationSettings) {
     this.#exports = exports
     this.tls = tls
-    this.identity = identity ?? null
+    this.peer = peer ?? UNKNOWN_PEER
   }
 
   /** Nothing but STARTTLS and ABORT is carried out (spec: "FORCEDTLS mode"). */
   get lacksTls(): boolean {
-    return this.tls === TlsMode.REQUIRE && this.identity === null
+    return this.tls === TlsMode.REQUIRE && this.peer.tls === null
   }
 
   list(): readonly Export[] {

@@ -65,7 +65,7 @@ function startTls(negotiation: Negotiation, data: OptionReader): void {
   data.end()
   if (negotiation.tls === TlsMode.OFF)
     throw new OptionError(OptionReply.ERR_POLICY, 'TLS is not configured on this server')
-  if (negotiation.identity !== null)
+  if (negotiation.peer.tls !== null)
     throw new OptionError(OptionReply.ERR_INVALID, 'the connection is encrypted already')
   negotiation.replies.ack(Option.STARTTLS)
   negotiation.outcome = { kind: 'tls' }

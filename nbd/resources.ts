@@ -1,5 +1,6 @@
 /** What all connections of a server share: pools, limits, and the order of mutations. */
 import type { Device } from '../device/device.ts'
+import type { Files, Io } from '../io/io.ts'
 import { ExtentListPool } from './extent-lists.ts'
 import { MemoryUse } from './memory-use.ts'
 import { MutationOrder } from './mutation-order.ts'
@@ -7,16 +8,22 @@ import { RequestPool } from './request.ts'
 import { Scheduler } from './scheduler.ts'
 import { SlabPool } from './slab.ts'
 
+interface Engine {
+  readonly soon?: Io['soon']
+  readonly files?: Pick<Files, 'memory'>
+}
+
 export class Resources {
-  readonly slabs = new SlabPool()
+  readonly slabs: SlabPool
   readonly requests = new RequestPool()
   readonly lists = new ExtentListPool()
   readonly memory = new MemoryUse()
   readonly scheduler: Scheduler
   readonly #orders = new WeakMap<Device, MutationOrder>()
 
-  /** @param soon of the engine, if it has it */
-  constructor(soon?: (callback: () => void) => void) {
+  /** @param engine what it has of these is used */
+  constructor({ soon, files }: Engine = {}) {
+    this.slabs = new SlabPool(files && ((bytes) => files.memory(bytes)))
     this.scheduler = new Scheduler(soon)
   }
 

@@ -2,7 +2,7 @@
  * The NBD server: listens, keeps the connections, and stops in good order. It owns neither the
  * exports nor their devices; whoever made them closes them after `stop`.
  */
-import type { Io, ListenAddress, Listener, Stream } from '../io/io.ts'
+import type { Files, Io, ListenAddress, Listener, Stream } from '../io/io.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionSettings, TlsSettings } from './connection.ts'
 import type { ExportTable } from './export.ts'
@@ -11,7 +11,10 @@ import { type Log, SILENT } from './log.ts'
 import { Resources } from './resources.ts'
 
 export interface ServerSettings {
-  readonly io: Pick<Io, 'listen' | 'soon' | 'giveBack'>
+  readonly io: Pick<Io, 'listen' | 'soon' | 'giveBack'> & {
+    /** Allocates the memory for payloads and replies. Default: anywhere. */
+    readonly files?: Pick<Files, 'memory'>
+  }
   readonly exports: ExportTable
   /** Default: no connection is encrypted. */
   readonly tls?: TlsSettings
@@ -44,7 +47,7 @@ export class Server {
   constructor({ io, exports, tls, log = SILENT }: ServerSettings) {
     this.#io = io
     this.#log = log
-    this.#resources = new Resources(io.soon)
+    this.#resources = new Resources(io)
     const onOver = (connection: Connection): void => this.#over(connection)
     this.#settings = { exports, tls: tls ?? null, log, resources: this.#resources, onOver }
     const giveBack = io.giveBack ?? (() => {})

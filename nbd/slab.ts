@@ -22,8 +22,8 @@ export class Slab {
   constructor(pool: SlabPool, sizeBits: number) {
     this.#pool = pool
     this.sizeBits = sizeBits
-    this.bytes = new Uint8Array(2 ** sizeBits + SLAB_LEAD_BYTES)
-    this.view = new DataView(this.bytes.buffer)
+    this.bytes = pool.allocate(2 ** sizeBits + SLAB_LEAD_BYTES)
+    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length)
   }
 
   release(): void {
@@ -31,7 +31,12 @@ export class Slab {
   }
 }
 
+/** @returns `bytes` bytes of any content. Throws a RangeError if there is no memory for them */
+export type Allocate = (bytes: number) => Uint8Array
+
 export class SlabPool {
+  /** For `Slab`. */
+  readonly allocate: Allocate
   /** Free slabs by size. The last one given comes back first: the caches may still hold it. */
   readonly #free: Slab[][] = []
   #freeBytes = 0
@@ -39,6 +44,11 @@ export class SlabPool {
   readonly #fewest: number[] = []
   /** Slabs in use, for tests and statistics. */
   taken = 0
+
+  /** @param allocate memory at a page border is used by O_DIRECT without a copy */
+  constructor(allocate: Allocate = (bytes) => new Uint8Array(bytes)) {
+    this.allocate = allocate
+  }
 
   /** @returns a slab with at least `SLAB_LEAD_BYTES` + `bytes` bytes and one reference */
   take(bytes: number): Slab {

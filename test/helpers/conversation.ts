@@ -7,6 +7,7 @@ import type { TlsIdentity } from '../../io/tls-identity.ts'
 import type { Export, ExportTable } from '../../nbd/export.ts'
 import { Handshake, HANDSHAKE_RECEIVE_BYTES } from '../../nbd/handshake.ts'
 import type { Agreement, Outcome, TlsMode } from '../../nbd/negotiation.ts'
+import { peerTls } from '../../nbd/peer.ts'
 import { parseGreeting, parseOptionReplies, u32 } from './naive-codec.ts'
 import type { OptionReplyMessage } from './naive-codec.ts'
 
@@ -107,7 +108,7 @@ export class Conversation {
   secure(identity = STRANGER): void {
     if (this.outcome?.kind !== 'tls') throw new Error(`outcome: ${JSON.stringify(this.outcome)}`)
     if (this.#buffered > 0) throw new Error('plain bytes behind STARTTLS')
-    this.handshake = this.handshake.inTls(identity)
+    this.handshake = this.handshake.inTls(peerTls(identity))
   }
 
   /** What the handshake left for the transmission phase. */

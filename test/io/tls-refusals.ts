@@ -189,6 +189,15 @@ test('a client that stops in the middle of its hello waits; destroy ends it', as
   await closed
 })
 
+test('a common name with commas in it cannot pass for a subject', async (t) => {
+  const folder = authority.folder('client', { name: 'eve,O=Admins' })
+  const upgrade = upgradeTo(clientOptions(folder))
+  const { connect, identities } = await serve(t, new TlsContext(certificates), upgrade)
+  t.true(await isEchoed(await connect()))
+  const commonName = String.raw`eve\,O=Admins`
+  t.like(identities[0].certificate, { commonName, subject: `CN=${commonName},O=Test` })
+})
+
 test('new credentials are for new clients, those who are connected stay', async (t) => {
   const context = new TlsContext(certificates)
   let options = clientOptions(client)
