@@ -8,6 +8,7 @@ import type { Io, Stream, StreamHandler } from '../../io/io.ts'
 import type { TlsCertificates, TlsContext } from '../../io/tls-context.ts'
 import type { TlsIdentity } from '../../io/tls-identity.ts'
 import type { Upgrade } from './echo.ts'
+import { RawClient } from './raw-client.ts'
 
 /** What the server loads from a directory. */
 export function certificatesIn(folder: string, verifyPeer = false): TlsCertificates {
@@ -66,6 +67,17 @@ export async function secureClient(
   secured.setNoDelay(true)
   await once(secured, 'secureConnect')
   return secured
+}
+
+/** STARTTLS on a connection that has been greeted. @returns the client within TLS */
+export async function startTls(
+  plain: RawClient,
+  options: tls.ConnectionOptions,
+): Promise<RawClient> {
+  const [{ type }] = await plain.option(5)
+  if (type !== 1) throw new Error(`STARTTLS is answered 0x${type.toString(16)}`)
+  plain.socket.removeAllListeners('data').setTimeout(0)
+  return new RawClient(await secureClient(plain.socket, options))
 }
 
 class Doorkeeper implements StreamHandler {

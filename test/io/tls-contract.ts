@@ -1,8 +1,11 @@
 /** TLS on streams of every engine: the contract of streams once more, and what TLS adds to it. */
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import type net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Duplex } from 'node:stream'
+import tls from 'node:tls'
 import test from 'ava'
 import type { Io } from '../../io/io.ts'
 import { TlsContext } from '../../io/tls-context.ts'
@@ -25,6 +28,20 @@ export function tlsContract(listen: Io['listen']): void {
     const options = { ...clientOptions(client), minVersion: version, maxVersion: version }
     streamContract(listenSecurely(listen, context), upgradeTo(options), `${version} `)
 
+    test(`${version}: a handshake that comes byte by byte`, async (t) => {
+      const listenTls = listenSecurely(listen, context)
+      const { connect } = await serveEcho(t, TCP, listenTls, async (socket) => {
+        socket.setNoDelay(true).write('S')
+        const secured = tls.connect({ ...options, socket: new Dribble(socket) })
+        await once(secured, 'secureConnect')
+        return secured
+      })
+      const socket = await connect()
+      socket.write('hello')
+      const [bytes] = (await once(socket, 'data')) as [Buffer]
+      t.is(bytes.toString(), 'hello')
+    })
+
     test(`${version}: the peer is told before anything is received`, async (t) => {
       const identities: TlsIdentity[] = []
       const listenTls = listenSecurely(listen, context, (identity) => identities.push(identity))
@@ -42,5 +59,26 @@ export function tlsContract(listen: Io['listen']): void {
       })
       t.regex(certificate?.fingerprint ?? '', /^[0-9a-f]{64}$/)
     })
+  }
+}
+
+/** A socket that sends each byte on its own. */
+class Dribble extends Duplex {
+  readonly #socket: net.Socket
+
+  constructor(socket: net.Socket) {
+    super()
+    this.#socket = socket
+    socket.on('data', (bytes) => this.push(bytes)).on('end', () => this.push(null))
+  }
+
+  override _read(): void {}
+
+  override async _write(bytes: Buffer, _: string, done: () => void): Promise<void> {
+    for (const byte of bytes) {
+      this.#socket.write(Buffer.of(byte))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    done()
   }
 }
