@@ -64,6 +64,9 @@ function mapPathArgument(text: string, before: readonly PathEntry[] = []): PathE
 /** A URI to listen at, added to those given before. */
 export function listenArgument(text: string, before: readonly NbdUri[] = []): NbdUri[] {
   const uri = uriArgument(text)
+  if (uri.tls !== null) {
+    throw new InvalidArgumentError('Write nbd:// here; --tls says what is encrypted.')
+  }
   if (uri.exportName !== '') {
     throw new InvalidArgumentError(`Leave out "/${uri.exportName}": the disks name the exports.`)
   }

@@ -14,11 +14,15 @@ const EXAMPLES = `
 Examples:
   chunknbd info disk.chunkdisk
   chunknbd info nbd://127.0.0.1:10809/disk --json
-  chunknbd info 'nbd+unix:///disk?socket=/run/disk.sock'`
+  chunknbd info 'nbd+unix:///disk?socket=/run/disk.sock'
+  chunknbd info nbds://server.example/disk --tls-certificates ~/.pki/libnbd
+  chunknbd info 'nbds://alice@server.example/disk?tls-psk-file=keys.psk'`
 
 interface Options {
   readonly mapPath?: readonly PathEntry[]
   readonly json?: boolean
+  readonly tlsCertificates?: string
+  readonly tlsPsk?: string
 }
 
 export function infoCommand(): Command {
@@ -27,12 +31,22 @@ export function infoCommand(): Command {
     .argument('<FILE|URI>', 'descriptor of a disk, or an NBD URI', fileOrUriArgument)
     .addOption(mapPathOption())
     .option('--json', 'print it as JSON')
+    .option('--tls-certificates <DIR>', 'ca-cert.pem, client-cert.pem, client-key.pem for nbds://')
+    .option('--tls-psk <FILE>', 'pre-shared keys for nbds://USER@HOST')
     .addHelpText('after', EXAMPLES)
     .action(info)
 }
 
-async function info(what: string | NbdUri, options: Options): Promise<void> {
-  if (typeof what !== 'string') return uriInfo(what, options.json === true)
+async function info(what: string | NbdUri, options: Options, command: Command): Promise<void> {
+  const uri = typeof what === 'string' ? null : what
+  const { tlsCertificates, tlsPsk } = options
+  if (tlsCertificates !== undefined && tlsPsk !== undefined) {
+    command.error('error: give --tls-certificates or --tls-psk, not both')
+  }
+  if ((uri?.tls ?? null) === null && (tlsCertificates ?? tlsPsk) !== undefined) {
+    command.error('error: --tls-certificates and --tls-psk are for nbds:// and nbds+unix://')
+  }
+  if (typeof what !== 'string') return uriInfo(withTls(what, options), options.json === true)
   const { io, reason } = createIo()
   const survey = await surveyDisk(io.files, what, new PathMap(options.mapPath ?? []))
   const features = featuresOf(io, reason, survey)
@@ -121,6 +135,14 @@ function directText({ direct, directRefusal }: Features): string {
   return direct ? 'can be used (serve --cache none)' : directRefusal
 }
 
+/** What the options say counts more than what the URI says. */
+function withTls(uri: NbdUri, { tlsCertificates, tlsPsk }: Options): NbdUri {
+  const { tls } = uri
+  if (tls === null || (tlsCertificates ?? tlsPsk) === undefined) return uri
+  const certificates = tlsCertificates ?? null
+  return { ...uri, tls: { ...tls, certificates, keyFile: tlsPsk ?? null } }
+}
+
 async function uriInfo(uri: NbdUri, json: boolean): Promise<void> {
   const client = await NbdClient.connect(uri)
   let found: ExportInfo
@@ -129,7 +151,7 @@ async function uriInfo(uri: NbdUri, json: boolean): Promise<void> {
   } finally {
     await client.close()
   }
-  const text = formatUri(uri.address, uri.exportName)
+  const text = formatUri(uri.address, uri.exportName, uri.tls)
   if (json) printJson({ uri: text, ...found })
   else printExport(text, found)
 }

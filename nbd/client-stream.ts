@@ -5,6 +5,7 @@
  * Invariant: bytes are pulled from the socket only while a read waits for them.
  */
 import net from 'node:net'
+import tls from 'node:tls'
 import { formatUri } from './uri.ts'
 import type { NbdUri } from './uri.ts'
 
@@ -17,21 +18,23 @@ type ClientErrorCode =
   | 'NBD_PROTOCOL'
   /** The server answered with an error. */
   | 'NBD_REFUSED'
+  /** No TLS that satisfies both sides. */
+  | 'NBD_TLS'
 
 export class ClientError extends Error {
   readonly code: ClientErrorCode
 
   constructor(code: ClientErrorCode, uri: NbdUri, problem: string) {
-    super(`${formatUri(uri.address, uri.exportName)}: ${problem}`)
+    super(`${formatUri(uri.address, uri.exportName, uri.tls)}: ${problem}`)
     this.code = code
   }
 }
 
 export class ClientStream {
   readonly #uri: NbdUri
-  readonly #socket: net.Socket
+  #socket: net.Socket
   readonly #waitMs: number
-  readonly #chunks: AsyncIterator<Buffer, undefined>
+  #chunks: AsyncIterator<Buffer, undefined>
   #buffered: Buffer = Buffer.alloc(0)
 
   /** @param waitMs for the connection, and then for each read */
@@ -55,9 +58,33 @@ export class ClientStream {
     this.#socket = socket
     this.#uri = uri
     this.#waitMs = waitMs
-    this.#chunks = socket[Symbol.asyncIterator]()
-    // The next read reports it; without a listener it would end the process.
-    socket.on('error', () => undefined)
+    this.#chunks = chunksOf(socket)
+  }
+
+  /**
+   * Speaks TLS from here on.
+   * @throws ClientError also if the server has said more in plain than was read: somebody else may
+   *   have said it
+   */
+  async secure(options: tls.ConnectionOptions): Promise<void> {
+    const carrier = this.#socket
+    if (this.#buffered.length > 0) throw this.#insecure('plain bytes behind the answer to STARTTLS')
+    await this.#chunks.return?.()
+    const secured = tls.connect({ ...options, socket: carrier })
+    this.#socket = secured
+    const timer = this.#deadline('no TLS')
+    try {
+      await new Promise<void>((resolve, reject) => {
+        secured.once('secureConnect', resolve).once('error', reject)
+        secured.once('close', () => reject(new Error('it closed the connection')))
+      })
+    } catch (error) {
+      secured.destroy()
+      throw error instanceof ClientError ? error : this.#insecure(describeTls(error))
+    } finally {
+      clearTimeout(timer)
+    }
+    this.#chunks = chunksOf(secured)
   }
 
   write(bytes: Uint8Array): void {
@@ -95,9 +122,26 @@ export class ClientStream {
     )
   }
 
+  #insecure(problem: string): ClientError {
+    return new ClientError('NBD_TLS', this.#uri, `no TLS with this server: ${problem}`)
+  }
+
   #closed(problem: string): ClientError {
     return new ClientError('NBD_CLOSED', this.#uri, `the server left the handshake: ${problem}`)
   }
+}
+
+/** Ending the iteration leaves the socket open. */
+function chunksOf(socket: net.Socket): AsyncIterator<Buffer, undefined> {
+  // The next read reports it; without a listener it would end the process.
+  socket.on('error', () => undefined)
+  return socket.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer, undefined>
+}
+
+/** OpenSSL's own words where there are any; what Node says of names needs the message. */
+function describeTls(error: unknown): string {
+  const { reason, message, code } = error as NodeJS.ErrnoException & { readonly reason?: string }
+  return code === 'ERR_TLS_CERT_ALTNAME_INVALID' ? message : (reason ?? message)
 }
 
 /** The code of a system error says more than its message, which repeats the address. */

@@ -4,9 +4,11 @@
  *
  * A server is trusted no more than a client: lengths, counts and waiting times are bounded.
  */
+import type { ConnectionOptions } from 'node:tls'
 import { decodeContext, decodeInfo, decodeServer, infosWanted } from './client-replies.ts'
 import type { ExportInfo, ListedExport } from './client-replies.ts'
 import { ClientError, ClientStream } from './client-stream.ts'
+import { clientTls } from './client-tls.ts'
 import { CLIENT_REPLIES_MAX, CLIENT_REPLY_BYTES_MAX, CLIENT_WAIT_MS_MAX } from './limits.ts'
 import { OptionError, OptionReader } from './option-reader.ts'
 import {
@@ -33,9 +35,12 @@ export class NbdClient {
 
   /** @param waitMs for the connection, and for each answer */
   static async connect(uri: NbdUri, waitMs = CLIENT_WAIT_MS_MAX): Promise<NbdClient> {
+    const tls = uri.tls === null ? null : await clientTls(uri.address, uri.tls)
     const client = new NbdClient(await ClientStream.connect(uri, waitMs), uri)
     try {
       await client.#greet()
+      // Who asks for TLS is never served without.
+      if (tls !== null) await client.#secure(tls)
       client.#structuredReplies = (await client.#tryAsk(Option.STRUCTURED_REPLY)) !== null
       client.#extendedHeaders = (await client.#tryAsk(Option.EXTENDED_HEADERS)) !== null
       return client
@@ -113,6 +118,11 @@ export class NbdClient {
     this.#stream.write(u32(ClientFlag.FIXED_NEWSTYLE | noZeroes))
   }
 
+  async #secure(options: ConnectionOptions): Promise<void> {
+    await this.#ask(Option.STARTTLS)
+    await this.#stream.secure(options)
+  }
+
   /** Names of the metadata contexts; none if the server does not know the option. */
   async #contexts(nameBytes: Buffer): Promise<string[]> {
     if (!this.#structuredReplies) return []
@@ -173,7 +183,8 @@ export class NbdClient {
 
   #refused(option: number, reply: Reply): ClientError {
     const error = nameIn(OptionReply, reply.type)
-    const what = `the server refuses ${nameIn(Option, option)} with ${error}`
+    const advice = reply.type === OptionReply.ERR_TLS_REQD ? ' (use nbds:// for TLS)' : ''
+    const what = `the server refuses ${nameIn(Option, option)} with ${error}${advice}`
     const text = reply.data.toString('utf8', 0, STRING_BYTES_MAX).replaceAll(UNPRINTABLE, '?')
     return new ClientError('NBD_REFUSED', this.#uri, text === '' ? what : `${what}: ${text}`)
   }

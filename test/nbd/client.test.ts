@@ -31,7 +31,7 @@ async function listen(
     for (const socket of sockets) socket.destroy()
   })
   const { port } = server.address() as net.AddressInfo
-  return { address: { kind: 'tcp', host: '127.0.0.1', port }, exportName }
+  return { address: { kind: 'tcp', host: '127.0.0.1', port }, exportName, tls: null }
 }
 
 /** Our own handshake behind a socket; it ends the connection when the handshake is over. */
@@ -170,7 +170,8 @@ test('close survives a server that closes instead of acknowledging ABORT', async
 })
 
 test('nobody listening is told with the address', async (t) => {
-  const uri: NbdUri = { address: { kind: 'tcp', host: '127.0.0.1', port: 1 }, exportName: '' }
+  const address = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
+  const uri: NbdUri = { address, exportName: '', tls: null }
   await expectError(t, 'NBD_UNREACHABLE', /ECONNREFUSED.*is the server running/, () =>
     NbdClient.connect(uri),
   )
@@ -178,7 +179,8 @@ test('nobody listening is told with the address', async (t) => {
 
 test('a unix socket that is not there is told with its path', async (t) => {
   const path = '/nonexistent/nbd.sock'
-  await t.throwsAsync(NbdClient.connect({ address: { kind: 'unix', path }, exportName: '' }), {
+  const uri: NbdUri = { address: { kind: 'unix', path }, exportName: '', tls: null }
+  await t.throwsAsync(NbdClient.connect(uri), {
     code: 'NBD_UNREACHABLE',
     message: /nbd\+unix:\/\/\/\?socket=\/nonexistent\/nbd\.sock: cannot connect \(ENOENT\)/,
   })

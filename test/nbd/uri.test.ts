@@ -1,6 +1,7 @@
 import test from 'ava'
 import type { Endpoint } from '../../nbd/uri.ts'
 import { formatUri, parseUri, UriError } from '../../nbd/uri.ts'
+import { TLS_DEFAULTS, type UriTls } from '../../nbd/uri-tls.ts'
 
 function tcp(host: string, port = 10809): Endpoint {
   return { kind: 'tcp', host, port }
@@ -38,7 +39,35 @@ const understood: readonly (readonly [string, Endpoint, string])[] = [
 
 for (const [text, address, exportName] of understood)
   test(`${text} is understood`, (t) => {
-    t.deepEqual(parseUri(text), { address, exportName })
+    t.deepEqual(parseUri(text), { address, exportName, tls: null })
+  })
+
+const CERTIFICATES = 'tls-certificates=/etc/pki/a%20b'
+
+const secured: readonly (readonly [string, Endpoint, Partial<UriTls>])[] = [
+  ['nbds://host', tcp('host'), {}],
+  ['NBDS://host:1', tcp('host', 1), {}],
+  ['nbds://[::1]:1?tls-verify-peer=0', tcp('::1', 1), { verifyPeer: false }],
+  ['nbds://host?tls-verify-peer=false', tcp('host'), { verifyPeer: false }],
+  ['nbds://host?tls-verify-peer=1', tcp('host'), {}],
+  ['nbds://host?tls-verify-peer=true', tcp('host'), {}],
+  [`nbds://host?${CERTIFICATES}`, tcp('host'), { certificates: '/etc/pki/a b' }],
+  ['nbds://host?tls-hostname=a.example', tcp('host'), { hostName: 'a.example' }],
+  ['nbds://alice@host?tls-psk-file=/k', tcp('host'), { user: 'alice', keyFile: '/k' }],
+  ['nbds://a%40b@host', tcp('host'), { user: 'a@b' }],
+  ['nbds://host?tls-username=alice', tcp('host'), { user: 'alice' }],
+  ['nbds://alice@host?tls-username=alice', tcp('host'), { user: 'alice' }],
+  ['nbds://host?tls-type=x509', tcp('host'), {}],
+  ['nbds://host?tls-type=psk&tls-psk-file=k', tcp('host'), { keyFile: 'k' }],
+  ['nbds+unix:///?socket=/s', unix('/s'), {}],
+  ['nbds+unix://alice@/?socket=/s&tls-psk-file=/k', unix('/s'), { user: 'alice', keyFile: '/k' }],
+]
+
+for (const [text, address, tls] of secured)
+  test(`${text} is understood as TLS`, (t) => {
+    const uri = { address, exportName: '', tls: { ...TLS_DEFAULTS, ...tls } }
+    t.deepEqual(parseUri(text), uri)
+    t.deepEqual(parseUri(formatUri(address, '', uri.tls)), uri)
   })
 
 const refused: readonly (readonly [string, RegExp])[] = [
@@ -72,6 +101,23 @@ const refused: readonly (readonly [string, RegExp])[] = [
   ['nbd+unix:///?socket=a&socket=b', /twice/],
   ['nbd+unix:///?socket=a&x-b=c', /unknown parameter "x-b"/],
   ['nbd+unix://run/nbd.sock', /three slashes/],
+  ['nbd://host/disk?tls-type=psk', /"tls-type" needs TLS: nbds/],
+  ['nbd+unix:///?socket=/a&tls-verify-peer=0', /"tls-verify-peer" needs TLS: nbds/],
+  ['nbd://alice@host/disk', /user name needs TLS: nbds/],
+  ['nbds://@host', /USER@, without a password/],
+  ['nbds://alice:secret@host', /USER@, without a password/],
+  ['nbds://alice@host?tls-username=bob', /two users, "alice" and "bob"/],
+  ['nbds://host?tls-verify-peer=no', /tls-verify-peer is 0 or 1/],
+  ['nbds://host?tls-certificates=', /"tls-certificates" is empty/],
+  ['nbds://host?tls-certificates=a&tls-psk-file=b', /only one of them/],
+  ['nbds://host?tls-type=psk', /give tls-psk-file/],
+  ['nbds://host?tls-type=x509&tls-psk-file=b', /leave out tls-psk-file/],
+  ['nbds://host?tls-type=anon', /not supported/],
+  ['nbds://host?tls-type=x', /x509 or psk/],
+  ['nbds://host?tls-priority=x', /unknown parameter "tls-priority"/],
+  ['nbds://host?socket=/a', /nbd\+unix:\/\/\//],
+  ['nbds+unix://alice@host/?socket=/a', /three slashes/],
+  ['nbdss://host', /unknown scheme "nbdss"/],
 ]
 
 for (const [text, problem] of refused)
@@ -81,24 +127,18 @@ for (const [text, problem] of refused)
     t.true(error.message.startsWith(`"${text}"`))
   })
 
-for (const text of [
-  'nbds://host/disk',
-  'nbds+unix:///disk?socket=/a',
-  'nbd://host/disk?tls-type=psk',
-  'nbd+unix:///?socket=/a&tls-verify-peer=0',
-  'nbd://alice@host/disk',
-])
-  test(`${text} says that TLS is not supported yet`, (t) => {
-    const error = t.throws(() => parseUri(text), { instanceOf: UriError, message: /supported yet/ })
-    t.is(error.code, 'NBD_URI_TLS')
-  })
-
 test('a URI is printed as it should be written', (t) => {
   t.is(formatUri(tcp('127.0.0.1'), 'name'), 'nbd://127.0.0.1:10809/name')
   t.is(formatUri(tcp('127.0.0.1'), ''), 'nbd://127.0.0.1:10809')
   t.is(formatUri(tcp('::1', 1), 'a b/c'), 'nbd://[::1]:1/a%20b/c')
   t.is(formatUri(unix('/run/n b.sock'), 'disk'), 'nbd+unix:///disk?socket=/run/n%20b.sock')
   t.is(formatUri(unix('/run/nbd.sock'), ''), 'nbd+unix:///?socket=/run/nbd.sock')
+  t.is(formatUri(tcp('127.0.0.1'), 'd', TLS_DEFAULTS), 'nbds://127.0.0.1:10809/d')
+  t.is(formatUri(unix('/s'), 'd', TLS_DEFAULTS), 'nbds+unix:///d?socket=/s')
+  const tls = { user: 'a@b', certificates: null, keyFile: '/a&b', hostName: 'h', verifyPeer: false }
+  const parameters = 'tls-psk-file=/a%26b&tls-hostname=h&tls-verify-peer=0'
+  t.is(formatUri(unix('/s'), 'd', tls), `nbds+unix://a%40b@/d?socket=/s&${parameters}`)
+  t.is(formatUri(tcp('h'), 'd', tls), `nbds://a%40b@h:10809/d?${parameters}`)
 })
 
 test('what is printed is parsed back to the same', (t) => {
@@ -122,11 +162,11 @@ test('what is printed is parsed back to the same', (t) => {
     for (const host of ['127.0.0.1', 'localhost', '::1', 'fe80::1%eth0'])
       for (const port of [0, 80, 10809]) {
         const address = tcp(host, port)
-        t.deepEqual(parseUri(formatUri(address, exportName)), { address, exportName })
+        t.deepEqual(parseUri(formatUri(address, exportName)), { address, exportName, tls: null })
       }
     for (const path of texts.filter((text) => text !== '')) {
       const address = unix(path)
-      t.deepEqual(parseUri(formatUri(address, exportName)), { address, exportName })
+      t.deepEqual(parseUri(formatUri(address, exportName)), { address, exportName, tls: null })
     }
   }
 })
