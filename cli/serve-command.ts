@@ -6,20 +6,21 @@ import { PathMap } from '../chunkstore/path-map.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
 import { giveBackLargeBlocks } from '../io/heap.ts'
 import { createIo, Engine } from '../io/engine.ts'
+import { TlsMode } from '../nbd/negotiation.ts'
 import { Server } from '../nbd/server.ts'
-import { formatUri } from '../nbd/uri.ts'
+import { type Endpoint, formatUri } from '../nbd/uri.ts'
+import { TLS_DEFAULTS } from '../nbd/uri-tls.ts'
 import { Exports, type StackOptions } from './exports.ts'
 import { createLogger, type Logger } from './logger.ts'
 import { printLine } from './output.ts'
 import { openFilesLimit, openFilesPerDisk } from './open-files-limit.ts'
 import { serveCommandLine, type ServeOptions } from './serve-options.ts'
+import { onHangUp, stopSignal } from './signals.ts'
 import { inheritedSockets, unixSocketPath } from './systemd.ts'
+import { checkTlsOptions, openTls } from './tls.ts'
 import { version } from './version.ts'
 
 const DEFAULT_ADDRESS: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 }
-
-/** One Ctrl+C under `npm start` arrives twice: from the terminal, and forwarded by npm. */
-const SAME_KEY_MS = 100
 
 export function serveCommand(): Command {
   return serveCommandLine().action(serve)
@@ -39,17 +40,21 @@ async function serve(
   if (options.movable === true && options.readOnly === true) {
     command.error('error: --movable is for disks that are written: leave out --read-only')
   }
+  checkTlsOptions(options, command)
   giveBackLargeBlocks()
   const log = await createLogger(options.logLevel)
   const { io, reason } = createIo(options.engine)
   warnOfEngine(io, reason, options, log)
+  const tls = await openTls(options, log)
   const stop = stopSignal(log)
   const exports = new Exports(io)
   try {
     await openAll(exports, files, options, log)
-    const server = new Server({ io, exports, log })
+    const server = new Server({ io, exports, log, ...(tls !== null && { tls }) })
     try {
-      for (const line of await listenAll(server, exports, options, log)) printLine(line)
+      const mode = tls?.mode ?? TlsMode.OFF
+      onHangUp(tls === null ? [] : [tls.reload], log)
+      for (const line of await listenAll(server, exports, mode, options, log)) printLine(line)
       logStart(io, reason, exports, options, log)
       await stop
     } finally {
@@ -107,6 +112,7 @@ function openFilesMax(disks: number, log: Logger): number {
 async function listenAll(
   server: Server,
   exports: Exports,
+  mode: TlsMode,
   options: ServeOptions,
   log: Logger,
 ): Promise<string[]> {
@@ -118,7 +124,17 @@ async function listenAll(
   for (const each of wanted) {
     const address = withPath(await server.listen(each))
     if (address.kind === 'fd') log.warn({ fd: address.fd }, 'no URI names this inherited socket')
-    else for (const { name } of exports.list()) lines.push(formatUri(address, name))
+    else lines.push(...urisAt(address, exports, mode))
+  }
+  return lines
+}
+
+/** Both kinds where clients may choose, the safe one first. */
+function urisAt(address: Endpoint, exports: Exports, mode: TlsMode): string[] {
+  const lines: string[] = []
+  for (const { name } of exports.list()) {
+    if (mode !== TlsMode.OFF) lines.push(formatUri(address, name, TLS_DEFAULTS))
+    if (mode !== TlsMode.REQUIRE) lines.push(formatUri(address, name))
   }
   return lines
 }
@@ -142,23 +158,4 @@ function logStart(
   if (io.features.systemCalls) return
   const lost = 'no holes inside chunk files, no sparse maps, reads always go to a thread'
   log.warn({ reason: io.features.reason }, `system calls cannot be reached: ${lost}`)
-}
-
-/** @returns a promise that the first SIGTERM or SIGINT fulfils; a second one ends the process */
-function stopSignal(log: Logger): Promise<void> {
-  return new Promise((resolve) => {
-    let first: { readonly signal: NodeJS.Signals; readonly time: number } | null = null
-    const onSignal = (signal: NodeJS.Signals, number: number): void => {
-      if (first !== null) {
-        const isEcho = signal === 'SIGINT' && signal === first.signal
-        if (isEcho && performance.now() - first.time < SAME_KEY_MS) return
-        process.exit(128 + number)
-      }
-      first = { signal, time: performance.now() }
-      log.info({ signal }, 'stopping')
-      resolve()
-    }
-    process.on('SIGTERM', onSignal)
-    process.on('SIGINT', onSignal)
-  })
 }

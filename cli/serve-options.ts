@@ -12,8 +12,9 @@ import {
   uuidArgument,
 } from './arguments.ts'
 import { LOG_LEVELS, type LogLevel } from './logger.ts'
+import { addTlsOptions, TLS_HELP, type TlsOptions } from './tls.ts'
 
-export interface ServeOptions {
+export interface ServeOptions extends TlsOptions {
   readonly listen?: readonly NbdUri[]
   readonly memory?: number
   readonly readOnly?: boolean
@@ -47,16 +48,18 @@ Trims (clients may send them in every mode; zeros that clients write are always 
   chunks         whole chunks only; data trimmed in part stays, until together it is a chunk
   holes          holes only: chunk files keep their size
   ignore         nothing
+${TLS_HELP}
 
 Examples:
   chunknbd serve disk.chunkdisk
   chunknbd serve a.chunkdisk b.chunkdisk --listen nbd://[::]:10809
   chunknbd serve disk.chunkdisk --listen 'nbd+unix:///?socket=/run/disk.sock'
+  chunknbd serve disk.chunkdisk --listen nbd://0.0.0.0 --tls-certificates /etc/pki/chunknbd
   chunknbd serve --memory 1G --listen nbd://127.0.0.1:0`
 
 /** Without its action. */
 export function serveCommandLine(): Command {
-  return new Command('serve')
+  const command = new Command('serve')
     .description('Serve disks over NBD.')
     .argument('[FILE...]', 'descriptors of the disks')
     .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument)
@@ -92,6 +95,7 @@ export function serveCommandLine(): Command {
         .choices(Object.values(Engine))
         .default(ENGINE_DEFAULT),
     )
+  return addTlsOptions(command)
     .addOption(new Option('--log-level <L>', 'least level').choices(LOG_LEVELS).default('info'))
     .addHelpText('after', EXAMPLES)
 }

@@ -116,9 +116,14 @@ export class RawClient {
   }
 
   /** The whole handshake; throws if the server refuses. The transmission phase follows. */
-  async handshake(wishes: HandshakeWishes = {}): Promise<Negotiated> {
-    const { exportName = '', style = 'structured', contexts: queries = [] } = wishes
+  async handshake(wishes?: HandshakeWishes): Promise<Negotiated> {
     await this.greet()
+    return this.negotiate(wishes)
+  }
+
+  /** All of it that is behind the greeting. */
+  async negotiate(wishes: HandshakeWishes = {}): Promise<Negotiated> {
+    const { exportName = '', style = 'structured', contexts: queries = [] } = wishes
     if (style !== 'simple') succeeded(await this.option(style === 'structured' ? 8 : 11))
     this.#style = style
     const contexts = new Map<number, string>()

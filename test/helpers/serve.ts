@@ -122,10 +122,14 @@ function ready(child: Child, uris: string[], uriCount: number): Promise<void> {
 function logged(child: Child, log: () => string, pattern: RegExp): Promise<void> {
   return new Promise((resolve, reject) => {
     const look = (): void => {
-      if (pattern.test(log())) resolve()
+      if (!pattern.test(log())) return
+      child.stderr.off('data', look)
+      child.off('close', fail)
+      resolve()
     }
+    const fail = (): void => reject(new Error(`ended without logging ${pattern}:\n${log()}`))
     child.stderr.on('data', look)
-    child.once('close', () => reject(new Error(`ended without logging ${pattern}:\n${log()}`)))
+    child.once('close', fail)
     look()
   })
 }

@@ -1,0 +1,59 @@
+/** What signals mean to a server: SIGTERM and SIGINT end it, SIGHUP makes it read files again. */
+import { isatty } from 'node:tty'
+import type { Logger } from './logger.ts'
+
+/** One Ctrl+C under `npm start` arrives twice: from the terminal, and forwarded by npm. */
+const SAME_KEY_MS = 100
+
+/** @returns a promise that the first SIGTERM or SIGINT fulfils; a second one ends the process */
+export function stopSignal(log: Logger): Promise<void> {
+  return new Promise((resolve) => {
+    let first: { readonly signal: NodeJS.Signals; readonly time: number } | null = null
+    const onSignal = (signal: NodeJS.Signals, number: number): void => {
+      if (first !== null) {
+        const isEcho = signal === 'SIGINT' && signal === first.signal
+        if (isEcho && performance.now() - first.time < SAME_KEY_MS) return
+        process.exit(128 + number)
+      }
+      first = { signal, time: performance.now() }
+      log.info({ signal }, 'stopping')
+      resolve()
+    }
+    process.on('SIGTERM', onSignal)
+    process.on('SIGINT', onSignal)
+  })
+}
+
+/** Something that can be read again while the server runs. */
+export interface Reload {
+  /** For the log. */
+  readonly what: string
+  /** @throws Error; then what was there is still in use */
+  run(): Promise<void>
+}
+
+/** One after the other on each SIGHUP. That our terminal has gone ends the server, as ever. */
+export function onHangUp(reloads: readonly Reload[], log: Logger): void {
+  if (reloads.length === 0) return
+  const hadTerminal = isatty(TERMINAL)
+  let last = Promise.resolve()
+  process.on('SIGHUP', () => {
+    if (hadTerminal && !isatty(TERMINAL)) process.kill(process.pid, 'SIGTERM')
+    else last = last.then(() => reloadAll(reloads, log))
+  })
+}
+
+/** Standard error: there the log goes. */
+const TERMINAL = 2
+
+async function reloadAll(reloads: readonly Reload[], log: Logger): Promise<void> {
+  for (const { what, run } of reloads) {
+    try {
+      await run()
+      log.info({ what }, 'reloaded')
+    } catch (error) {
+      const reason = (error as Error).message
+      log.error({ what, reason }, 'not reloaded: what was there stays in use')
+    }
+  }
+}

@@ -1,0 +1,3 @@
+import { opensslForTests } from '../helpers/openssl-for-tests.ts'
+
+if (opensslForTests()) await import('./tls-reload.ts')
