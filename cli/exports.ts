@@ -4,14 +4,12 @@
  *   NBD ─▶ CachedDevice (pages, partial writes) ─▶ ChunkDisk (chunk files) ─▶ io
  *   NBD ─▶ MemoryDevice
  */
-import path from 'node:path'
 import { IDLE_MS, PAGE_SIZE, PAGES_WITHOUT_RETENTION } from '../cache/limits.ts'
 import { CachedDevice } from '../cache/cached-device.ts'
 import { ChunkDisk } from '../chunkstore/disk.ts'
-import type { CacheMode, Log, TrimMode } from '../chunkstore/options.ts'
-import type { PathMap } from '../chunkstore/path-map.ts'
+import type { Log } from '../chunkstore/options.ts'
+import { PathMap } from '../chunkstore/path-map.ts'
 import type { ResizeResult } from '../chunkstore/resize.ts'
-import type { Device } from '../device/device.ts'
 import { MemoryDevice } from '../device/memory.ts'
 import { ReadOnlyDevice } from '../device/read-only-device.ts'
 import type { Io } from '../io/io.ts'
@@ -19,17 +17,10 @@ import type { Export, ExportTable } from '../nbd/export.ts'
 import { ControlServer } from './control-server.ts'
 import { humanSize } from './output.ts'
 import { parseResizeRequest } from './resize-request.ts'
+import type { DiskSettings, ExportSettings } from './settings.ts'
 
-export interface StackOptions {
-  readonly readOnly: boolean
-  readonly cacheMode: CacheMode
-  readonly trim: TrimMode
-  readonly movable: boolean
-  readonly paths: PathMap
-  /** Serial number, or null: none. */
-  readonly uuid: string | null
-  /** Memory for pages of each disk, bytes; 0 keeps none longer than it is worked on. */
-  readonly pageCacheBytes: number
+/** The same for every disk. */
+export interface SharedOptions {
   /** Chunk files of each disk that are kept open. */
   readonly openFilesMax: number
   readonly log: Log
@@ -38,91 +29,115 @@ export interface StackOptions {
 /** What `info URI` says of a disk that answers every write with an error. */
 const FAILED = 'a sync failed, changes are refused until it is served anew; see the log'
 
-/** The exports in the order they were given; the first is also the default one. */
+/** An export that is served. */
+interface Entry {
+  readonly export: Export
+  /** Null: it keeps no pages. */
+  readonly cache: CachedDevice | null
+  /** Null: nobody can ask for anything. */
+  readonly control: ControlServer | null
+}
+
+/** The exports in the order they were opened. */
 export class Exports implements ExportTable {
-  readonly #exports: Export[] = []
-  readonly #caches: CachedDevice[] = []
-  readonly #controls: ControlServer[] = []
+  /** Name of the one that clients get who name none; null: none. */
+  defaultExport: string | null = null
+  readonly #entries = new Map<string, Entry>()
   readonly #io: Io
   readonly #sweep: NodeJS.Timeout
 
   constructor(io: Io) {
     this.#io = io
     this.#sweep = setInterval(() => {
-      for (const cache of this.#caches) cache.sweep()
+      for (const { cache } of this.#entries.values()) cache?.sweep()
     }, IDLE_MS)
     this.#sweep.unref()
   }
 
   find(name: string): Export | null {
-    if (name === '') return this.#exports[0] ?? null
-    return this.#exports.find((each) => each.name === name) ?? null
+    const wanted = name === '' ? this.defaultExport : name
+    return wanted === null ? null : (this.#entries.get(wanted)?.export ?? null)
   }
 
   list(): readonly Export[] {
-    return this.#exports
+    return [...this.#entries.values()].map((entry) => entry.export)
   }
 
-  /** @throws Error if the name is taken */
-  async openDisk(file: string, options: StackOptions): Promise<void> {
-    const name = path.basename(file, path.extname(file))
-    this.#refuseTaken(name, file)
-    const disk = await ChunkDisk.open(this.#io.files, path.resolve(file), options)
-    const serial = options.uuid === null ? '' : `, UUID ${options.uuid}`
-    const device = this.#cached(disk, options.pageCacheBytes)
-    this.#exports.push({
+  /** From now on it is there for clients. The name must be free. */
+  async open(settings: ExportSettings, shared: SharedOptions): Promise<void> {
+    const { name, readOnly, disk } = settings
+    const entry =
+      typeof disk === 'number'
+        ? memoryEntry(name, disk, readOnly)
+        : await this.#openDisk(settings, disk, shared)
+    this.#entries.set(name, entry)
+  }
+
+  async #openDisk(
+    { name, readOnly }: ExportSettings,
+    { file, cache: cacheMode, trim, movable, pageCache, uuid, mapPath }: DiskSettings,
+    shared: SharedOptions,
+  ): Promise<Entry> {
+    const paths = new PathMap(mapPath)
+    const options = { ...shared, readOnly, cacheMode, trim, movable, paths }
+    const disk = await ChunkDisk.open(this.#io.files, file, options)
+    const cache = this.#cached(disk, pageCache)
+    const serial = uuid === null ? '' : `, UUID ${uuid}`
+    const entry = {
       name,
+      device: cache,
       get description() {
         const text = `chunk disk of ${humanSize(disk.size)}${serial}`
         return disk.hasFailed ? `${text}; FAILED: ${FAILED}` : text
       },
-      device,
-    })
-    if (!options.readOnly) await this.#listenForResize(file, disk, device, options.log)
-  }
-
-  async #listenForResize(file: string, disk: ChunkDisk, cache: CachedDevice, log: Log) {
-    const resize = async (request: unknown): Promise<ResizeResult> => {
-      const result = await disk.resize(parseResizeRequest(request))
-      cache.dropBehind(Math.min(result.sizeBefore, result.size))
-      log.info({ ...result }, 'resized')
-      return result
     }
-    const control = await ControlServer.start(file, resize, log)
-    if (control !== null) this.#controls.push(control)
+    const { log } = shared
+    const control = readOnly ? null : await listenForResize(file, disk, cache, log)
+    return { export: entry, cache, control }
   }
 
-  #cached(disk: Device, bytes: number): CachedDevice {
+  /** @param bytes for pages; 0 keeps none longer than it is worked on */
+  #cached(disk: ChunkDisk, bytes: number): CachedDevice {
     const pages = Math.max(Math.floor(bytes / PAGE_SIZE), PAGES_WITHOUT_RETENTION)
     const giveBack = this.#io.giveBack ?? (() => {})
     const arena = this.#io.files.memory(pages * PAGE_SIZE)
-    const cache = new CachedDevice(disk, { arena, retain: bytes > 0, giveBack })
-    this.#caches.push(cache)
-    return cache
-  }
-
-  addMemory(size: number, readOnly: boolean): void {
-    this.#refuseTaken('memory', '--memory')
-    const description = `memory disk of ${humanSize(size)}`
-    const memory = new MemoryDevice(size)
-    const device = readOnly ? new ReadOnlyDevice(memory) : memory
-    this.#exports.push({ name: 'memory', description, device })
-  }
-
-  #refuseTaken(name: string, file: string): void {
-    if (!this.#exports.some((each) => each.name === name)) return
-    const message = `${file}: an export is already named "${name}"; rename one of the files`
-    throw Object.assign(new Error(message), { code: 'EEXISTS' })
+    return new CachedDevice(disk, { arena, retain: bytes > 0, giveBack })
   }
 
   /** Closes every device, also if one fails. @throws the first failure */
   async close(): Promise<void> {
     clearInterval(this.#sweep)
     // While the locks are held: the next server's sockets have the same names.
-    for (const control of this.#controls.splice(0)) control.close()
-    const devices = this.#exports.splice(0).map((each) => each.device)
+    for (const { control } of this.#entries.values()) control?.close()
+    const devices = this.list().map((each) => each.device)
+    this.#entries.clear()
     const results = await Promise.allSettled(devices.map((device) => device.close()))
     const failure = results.find((result) => result.status === 'rejected')
     if (failure !== undefined) throw failure.reason
   }
+}
+
+function memoryEntry(name: string, size: number, readOnly: boolean): Entry {
+  const memory = new MemoryDevice(size)
+  const device = readOnly ? new ReadOnlyDevice(memory) : memory
+  return {
+    export: { name, description: `memory disk of ${humanSize(size)}`, device },
+    cache: null,
+    control: null,
+  }
+}
+
+function listenForResize(
+  file: string,
+  disk: ChunkDisk,
+  cache: CachedDevice,
+  log: Log,
+): Promise<ControlServer | null> {
+  const resize = async (request: unknown): Promise<ResizeResult> => {
+    const result = await disk.resize(parseResizeRequest(request))
+    cache.dropBehind(Math.min(result.sizeBefore, result.size))
+    log.info({ ...result }, 'resized')
+    return result
+  }
+  return ControlServer.start(file, resize, log)
 }

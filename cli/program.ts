@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander'
 import { checkCommand } from './check-command.ts'
 import { commitCommand } from './commit-command.ts'
+import { configCommand } from './config-command.ts'
 import { createCommand } from './create-command.ts'
 import { flattenCommand } from './flatten-command.ts'
 import { infoCommand } from './info-command.ts'
@@ -16,6 +17,7 @@ const USAGE = 2
 
 const COMMANDS = [
   serveCommand,
+  configCommand,
   createCommand,
   infoCommand,
   mapCommand,
@@ -47,7 +49,8 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   for (const make of COMMANDS) {
     const command = make()
     const hint = `(chunknbd ${command.name()} --help shows what it takes, with examples)`
-    program.addCommand(command.showHelpAfterError(hint).exitOverride())
+    program.addCommand(command)
+    for (const each of [command, ...command.commands]) each.showHelpAfterError(hint).exitOverride()
   }
   try {
     await program.parseAsync(args, { from: 'user' })

@@ -2,7 +2,6 @@
 import type { Command } from 'commander'
 import { OPEN_FILES_MAX } from '../chunkstore/limits.ts'
 import { CACHE_TRAITS } from '../chunkstore/options.ts'
-import { PathMap } from '../chunkstore/path-map.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
 import { giveBackLargeBlocks } from '../io/heap.ts'
 import { createIo, Engine } from '../io/engine.ts'
@@ -10,11 +9,12 @@ import { TlsMode } from '../nbd/negotiation.ts'
 import { Server } from '../nbd/server.ts'
 import { type Endpoint, formatUri } from '../nbd/uri.ts'
 import { TLS_DEFAULTS } from '../nbd/uri-tls.ts'
-import { Exports, type StackOptions } from './exports.ts'
+import { Exports } from './exports.ts'
 import { createLogger, type Logger } from './logger.ts'
 import { printLine } from './output.ts'
 import { openFilesLimit, openFilesPerDisk } from './open-files-limit.ts'
 import { serveCommandLine, type ServeOptions } from './serve-options.ts'
+import { type ExportSettings, readSettings, type Settings } from './settings.ts'
 import { onHangUp, stopSignal } from './signals.ts'
 import { inheritedSockets, unixSocketPath } from './systemd.ts'
 import { checkTlsOptions, openTls } from './tls.ts'
@@ -28,28 +28,26 @@ export function serveCommand(): Command {
 
 async function serve(
   files: readonly string[],
-  options: ServeOptions,
+  given: ServeOptions,
   command: Command,
 ): Promise<void> {
-  if (files.length === 0 && options.memory === undefined) {
-    command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE')
+  checkUsage(files, given, command)
+  const settings = await readSettings(files, command, process.env)
+  const { options, config, exports: wanted } = settings
+  if (wanted.length === 0 && config === null) {
+    command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE or --config FILE')
   }
-  if (files.length !== 1 && options.uuid !== undefined) {
-    command.error('error: --uuid names one disk: give exactly one FILE with it')
-  }
-  if (options.movable === true && options.readOnly === true) {
-    command.error('error: --movable is for disks that are written: leave out --read-only')
-  }
-  checkTlsOptions(options, command)
   giveBackLargeBlocks()
   const log = await createLogger(options.logLevel)
   const { io, reason } = createIo(options.engine)
-  warnOfEngine(io, reason, options, log)
+  warnOfEngine(io, reason, settings, log)
   const tls = await openTls(options, log)
   const stop = stopSignal(log)
+  const openFilesMax = openFilesMaxOf(wanted.length, log)
   const exports = new Exports(io)
   try {
-    await openAll(exports, files, options, log)
+    for (const each of wanted) await exports.open(each, { openFilesMax, log })
+    exports.defaultExport = settings.defaultExport
     const server = new Server({ io, exports, log, ...(tls !== null && { tls }) })
     try {
       const mode = tls?.mode ?? TlsMode.OFF
@@ -66,39 +64,33 @@ async function serve(
   log.info('stopped: everything is flushed')
 }
 
-function warnOfEngine(io: Io, reason: string, options: ServeOptions, log: Logger): void {
+function isDirect({ disk }: ExportSettings): boolean {
+  return typeof disk !== 'number' && CACHE_TRAITS[disk.cache].direct
+}
+
+/** What the flags alone say. */
+function checkUsage(files: readonly string[], options: ServeOptions, command: Command): void {
+  if (files.length !== 1 && options.uuid !== undefined) {
+    command.error('error: --uuid names one disk: give exactly one FILE with it')
+  }
+  if (options.movable === true && options.readOnly === true) {
+    command.error('error: --movable is for disks that are written: leave out --read-only')
+  }
+  checkTlsOptions(options, command)
+}
+
+function warnOfEngine(io: Io, reason: string, settings: Settings, log: Logger): void {
   if (io.name === Engine.URING) return
-  if (options.engine === Engine.AUTO) {
+  if (settings.options.engine === Engine.AUTO) {
     log.warn({ reason }, 'engine node: io_uring cannot be used')
   }
-  if (!CACHE_TRAITS[options.cache].direct) return
+  if (!settings.exports.some(isDirect)) return
   const threads = process.env.UV_THREADPOOL_SIZE ?? 'the default, 4'
   const hint = 'so many reads and writes run at once; set UV_THREADPOOL_SIZE for more'
   log.warn({ threads }, `engine node with O_DIRECT: ${hint}`)
 }
 
-async function openAll(
-  exports: Exports,
-  files: readonly string[],
-  options: ServeOptions,
-  log: Logger,
-): Promise<void> {
-  const stack: StackOptions = {
-    readOnly: options.readOnly === true,
-    cacheMode: options.cache,
-    trim: options.trim,
-    movable: options.movable === true,
-    uuid: options.uuid ?? null,
-    paths: new PathMap(options.mapPath ?? []),
-    pageCacheBytes: options.pageCache,
-    openFilesMax: openFilesMax(files.length, log),
-    log,
-  }
-  for (const file of files) await exports.openDisk(file, stack)
-  if (options.memory !== undefined) exports.addMemory(options.memory, stack.readOnly)
-}
-
-function openFilesMax(disks: number, log: Logger): number {
+function openFilesMaxOf(disks: number, log: Logger): number {
   const limit = openFilesLimit()
   const perDisk = openFilesPerDisk(limit, disks)
   if (perDisk < OPEN_FILES_MAX) {

@@ -50,11 +50,16 @@ Trims (clients may send them in every mode; zeros that clients write are always 
   ignore         nothing
 ${TLS_HELP}
 
+Every option can be a variable of the environment (--page-cache: CHUNKNBD_PAGE_CACHE; several
+values with spaces between) or a key in the configuration file (page-cache). Options count more
+than the environment, that more than the file. "chunknbd config check FILE" checks it.
+
 Examples:
   chunknbd serve disk.chunkdisk
   chunknbd serve a.chunkdisk b.chunkdisk --listen nbd://[::]:10809
   chunknbd serve disk.chunkdisk --listen 'nbd+unix:///?socket=/run/disk.sock'
   chunknbd serve disk.chunkdisk --listen nbd://0.0.0.0 --tls-certificates /etc/pki/chunknbd
+  chunknbd serve --config /etc/chunknbd.toml
   chunknbd serve --memory 1G --listen nbd://127.0.0.1:0`
 
 /** Without its action. */
@@ -62,6 +67,7 @@ export function serveCommandLine(): Command {
   const command = new Command('serve')
     .description('Serve disks over NBD.')
     .argument('[FILE...]', 'descriptors of the disks')
+    .option('--config <FILE>', 'configuration file in TOML (docs/configuration.md)')
     .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument)
     .addOption(mapPathOption())
     .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', blocksArgument)

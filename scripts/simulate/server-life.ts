@@ -1,6 +1,6 @@
 /** The server from its start to its end, as `serve` puts it together, over simulated files. */
-import { Exports, type StackOptions } from '../../cli/exports.ts'
-import { PathMap } from '../../chunkstore/path-map.ts'
+import { Exports, type SharedOptions } from '../../cli/exports.ts'
+import type { ExportSettings } from '../../cli/settings.ts'
 import type { Device } from '../../device/device.ts'
 import type { Io } from '../../io/io.ts'
 import { SimulatedFiles } from '../../io/simulated/files.ts'
@@ -20,18 +20,20 @@ const STYLES: readonly Style[] = ['simple', 'structured', 'extended']
 const NO_BREAKAGE: Breakage = { what: 'nothing is broken' }
 
 /** @returns how `serve` opens the disk, with few open files */
-export function stackOptions(setting: Setting, note: (words: string) => void): StackOptions {
-  const { cacheMode, trim, pageCacheBytes, openFilesMax } = setting
+function stackOptions(setting: Setting, note: (words: string) => void): StackOptions {
+  const { cacheMode: cache, trim, pageCacheBytes: pageCache, openFilesMax, layers } = setting
   const say = (fields: object, message: string): void => {
     note(`log: ${message} ${JSON.stringify(fields)}`)
   }
   const log = { info: () => {}, warn: say, error: say }
-  const uuid = null
-  const paths = PathMap.NONE
-  // The number of open files is no option of `serve`; it goes through to the disk.
-  const how = { readOnly: false, movable: false, cacheMode, trim, uuid, paths, pageCacheBytes }
-  const all = { ...how, openFilesMax, log }
-  return all
+  const { file } = layers[0]
+  const disk = { file, cache, trim, pageCache, movable: false, uuid: null, mapPath: [] }
+  return { settings: { name: 'simulated', readOnly: false, disk }, shared: { openFilesMax, log } }
+}
+
+interface StackOptions {
+  readonly settings: ExportSettings
+  readonly shared: SharedOptions
 }
 
 export class ServerLife {
@@ -71,8 +73,8 @@ export class ServerLife {
 
   /** @throws DiskError */
   async open(setting: Setting, note: (words: string) => void): Promise<void> {
-    const { file } = setting.layers[0]
-    const opened = this.exports.openDisk(file, stackOptions(setting, note))
+    const { settings, shared } = stackOptions(setting, note)
+    const opened = this.exports.open(settings, shared)
     await this.#world.wait(opened, 'opening the disk')
   }
 

@@ -5,7 +5,17 @@ import { pageCacheArgument } from '../../cli/arguments.ts'
 import { tempDirectory } from '../helpers/temp.ts'
 import { runInProcess } from './in-process.ts'
 
-const COMMANDS = ['serve', 'create', 'info', 'map', 'check', 'resize', 'commit', 'flatten'] as const
+const COMMANDS = [
+  'serve',
+  'config',
+  'create',
+  'info',
+  'map',
+  'check',
+  'resize',
+  'commit',
+  'flatten',
+] as const
 
 const UUID = '8b2e4c11-52a5-4a0c-9d0f-0123456789ab'
 
@@ -27,7 +37,11 @@ test.serial(isRefused, '', /Usage: chunknbd/)
 test.serial(isRefused, 'bogus', /unknown command 'bogus'/)
 test.serial(isRefused, '--bogus', /unknown option '--bogus'/)
 
-for (const name of COMMANDS) {
+test.serial(isRefused, 'config check', /missing required argument 'FILE'/)
+test.serial(isRefused, 'config print a b', /too many arguments/)
+test.serial(isRefused, 'config print a --bogus', /unknown option '--bogus'/)
+
+for (const name of COMMANDS.filter((each) => each !== 'config')) {
   test.serial(isRefused, `${name} x --bogus`, /unknown option '--bogus'/)
 }
 test.serial(isRefused, 'create', /missing required argument 'FILE\.chunkdisk'/)
@@ -60,7 +74,11 @@ test.serial(isRefused, 'resize x', /give the new size of the disk \(--size SIZE\
 test.serial(isRefused, 'resize x --size 5000', /multiple of 4K above 0/)
 test.serial(isRefused, 'resize x --size 1M --part p:0', /at least 1 chunk/)
 
-test.serial(isRefused, 'serve', /name a disk \(FILE\.chunkdisk\), or give --memory SIZE/)
+test.serial(
+  isRefused,
+  'serve',
+  /name a disk \(FILE\.chunkdisk\), or give --memory SIZE or --config FILE/,
+)
 test.serial(isRefused, 'serve --memory 0', /--memory.*multiple of 4K above 0/)
 test.serial(isRefused, 'serve --memory 5000', /--memory.*multiple of 4K above 0/)
 test.serial(

@@ -182,12 +182,12 @@ export class InjectedStage implements Stage {
 
   async #start(t: ExecutionContext): Promise<void> {
     const socket = join(tempDirectory(t), 'socket')
-    await this.#exports.openDisk(this.#file, {
-      ...DEFAULT_OPTIONS,
-      uuid: null,
-      pageCacheBytes: 1 << 20,
-      log: this.#log,
-    })
+    const { cacheMode: cache, trim, openFilesMax } = DEFAULT_OPTIONS
+    const how = { cache, trim, movable: false, uuid: null, mapPath: [] }
+    const disk = { file: this.#file, pageCache: 1 << 20, ...how }
+    const shared = { openFilesMax, log: this.#log }
+    await this.#exports.open({ name: 'd', readOnly: false, disk }, shared)
+    this.#exports.defaultExport = 'd'
     await this.#server.listen({ kind: 'unix', path: socket })
     this.uri = `nbd+unix:///?socket=${socket}`
     t.teardown(() => this.#server.stop())
