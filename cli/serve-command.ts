@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { OPEN_FILES_MAX } from '../chunkstore/limits.ts'
 import { CACHE_TRAITS } from '../chunkstore/options.ts'
+import { descriptorLimit } from '../io/descriptors.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
 import { giveBackLargeBlocks } from '../io/heap.ts'
 import { createIo, Engine } from '../io/engine.ts'
@@ -12,7 +13,7 @@ import { TLS_DEFAULTS } from '../nbd/uri-tls.ts'
 import { Exports } from './exports.ts'
 import { createLogger, type Logger } from './logger.ts'
 import { printLine } from './output.ts'
-import { openFilesLimit, openFilesPerDisk } from './open-files-limit.ts'
+import { openFilesPerDisk } from './open-files-limit.ts'
 import { serveCommandLine, type ServeOptions } from './serve-options.ts'
 import { type ExportSettings, readSettings, type Settings } from './settings.ts'
 import { onHangUp, stopSignal } from './signals.ts'
@@ -91,7 +92,7 @@ function warnOfEngine(io: Io, reason: string, settings: Settings, log: Logger): 
 }
 
 function openFilesMaxOf(disks: number, log: Logger): number {
-  const limit = openFilesLimit()
+  const limit = descriptorLimit()
   const perDisk = openFilesPerDisk(limit, disks)
   if (perDisk < OPEN_FILES_MAX) {
     const fields = { limit, openChunkFilesPerDisk: perDisk }

@@ -185,7 +185,16 @@ export interface Io {
   readonly name: string
   readonly features: IoFeatures
   readonly files: Files
-  listen(address: ListenAddress, accept: (stream: Stream) => void): Promise<Listener>
+  /**
+   * @param accept is given each connection, which it starts or destroys
+   * @param refused is told of those that were closed, or have to wait, because the last file
+   *   descriptors are kept for other uses; `remote` as in `Stream`, or '' if it is not known
+   */
+  listen(
+    address: ListenAddress,
+    accept: (stream: Stream) => void,
+    refused?: (remote: string) => void,
+  ): Promise<Listener>
   /**
    * Calls back once, when the engine has told the completions at hand and before it waits for
    * others. An engine without such a point leaves it out: `setImmediate` serves.

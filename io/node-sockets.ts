@@ -8,8 +8,9 @@
 import { lstatSync, rmSync } from 'node:fs'
 import { createConnection, createServer } from 'node:net'
 import type { ListenOptions, Server, Socket } from 'node:net'
+import { firstReserved } from './descriptors.ts'
 import type { ListenAddress, Listener, Stream } from './io.ts'
-import { NodeStream } from './node-stream.ts'
+import { descriptorOf, NodeStream } from './node-stream.ts'
 import type { SocketSend } from './socket-send.ts'
 
 /** Connections the kernel accepts for us while we are busy. */
@@ -32,14 +33,20 @@ export class ListenError extends Error {
 export async function listen(
   address: ListenAddress,
   accept: (stream: Stream) => void,
+  refused: (remote: string) => void = ignore,
   sender: SocketSend | null = null,
 ): Promise<Listener> {
   if (address.kind === 'unix') await clearUnixPath(address.path)
-  const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) =>
-    accept(new NodeStream(socket, remoteOf(socket, address), sender)),
-  )
+  const reserved = firstReserved()
+  const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
+    const remote = remoteOf(socket, address)
+    if (descriptorOf(socket) < reserved) return accept(new NodeStream(socket, remote, sender))
+    socket.destroy()
+    refused(remote)
+  })
   await start(server, address)
-  // Accepting may fail for a moment (EMFILE); those who are connected are not concerned.
+  // Accepting may fail for a moment; those who are connected are not concerned. Where the last
+  // descriptor is taken Node closes newcomers itself and tells nobody.
   server.on('error', ignore)
   return {
     address: addressOf(server, address),

@@ -182,7 +182,8 @@ interface TakeOverOptions {
   readonly onread: OnReadOpts
 }
 
-function descriptorOf(socket: Socket): number {
+/** @returns -1: none is known */
+export function descriptorOf(socket: Socket): number {
   return (socket as unknown as SocketInside)[HANDLE]?.fd ?? -1
 }
 

@@ -13,7 +13,7 @@ export function createNodeIo(): Io {
     name: 'node',
     features: { systemCalls: calls !== null, reason: typeof loaded === 'string' ? loaded : '' },
     files: new NodeFiles(calls),
-    listen: (address, accept) => listen(address, accept, sender),
+    listen: (address, accept, refused) => listen(address, accept, refused, sender),
     ...(calls === null ? {} : { giveBack: (memory) => void calls.giveBack(memory) }),
   }
 }

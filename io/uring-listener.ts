@@ -5,6 +5,7 @@
 import { rmSync } from 'node:fs'
 import { lookup } from 'node:dns/promises'
 import { getSystemErrorName } from 'node:util'
+import { firstReserved } from './descriptors.ts'
 import type { ListenAddress, Listener, Stream } from './io.ts'
 import { BACKLOG, clearUnixPath, listenError } from './node-sockets.ts'
 import {
@@ -30,6 +31,8 @@ const SO_KEEPALIVE = 9
 const IPPROTO_TCP = 6
 const TCP_NODELAY = 1
 const TCP_KEEPIDLE = 4
+const ENFILE = 23
+const EMFILE = 24
 const F_GETFL = 3
 const F_SETFL = 4
 const O_NONBLOCK = 0o4000
@@ -45,12 +48,16 @@ export async function listenOnRing(
   sockets: RingSockets,
   address: ListenAddress,
   accept: (stream: Stream) => void,
+  refused: (remote: string) => void = () => {},
 ): Promise<Listener> {
   const { calls } = sockets
   if (address.kind === 'unix') await clearUnixPath(address.path)
   const host = address.kind === 'tcp' ? await resolve(address) : ''
   const fd = address.kind === 'fd' ? inherit(calls, address) : bound(calls, address, host)
-  const listener = new UringListener(sockets, fd, addressOf(calls, fd, address), accept)
+  const listener = new UringListener(sockets, fd, addressOf(calls, fd, address), {
+    accept,
+    refused,
+  })
   listener.ownsPath = address.kind === 'unix'
   listener.open()
   return listener
@@ -116,6 +123,11 @@ function addressOf(calls: RingCalls, fd: number, wanted: ListenAddress): ListenA
   return found === null ? wanted : { kind: 'tcp', ...found }
 }
 
+interface Callers {
+  readonly accept: (stream: Stream) => void
+  readonly refused: (remote: string) => void
+}
+
 class UringListener implements Listener, RingUser {
   readonly address: ListenAddress
   /** The socket file is ours to remove. */
@@ -124,7 +136,9 @@ class UringListener implements Listener, RingUser {
   readonly #calls: RingCalls
   readonly #fd: number
   readonly #sockets: RingSockets
-  readonly #accept: (stream: Stream) => void
+  readonly #callers: Callers
+  /** The first descriptor that is not for connections. */
+  readonly #reserved = firstReserved()
   /** Of the peer, and how much of it there is. */
   readonly #peer = new Uint8Array(new ArrayBuffer(SOCKET_ADDRESS_BYTES_MAX))
   readonly #peerLength = new Uint32Array(new ArrayBuffer(4))
@@ -134,19 +148,14 @@ class UringListener implements Listener, RingUser {
   #closing: Promise<void> | null = null
   #onClosed: (() => void) | null = null
 
-  constructor(
-    sockets: RingSockets,
-    fd: number,
-    address: ListenAddress,
-    accept: (stream: Stream) => void,
-  ) {
+  constructor(sockets: RingSockets, fd: number, address: ListenAddress, callers: Callers) {
     const { ring, calls } = sockets
     this.#sockets = sockets
     this.address = address
     this.#ring = ring
     this.#calls = calls
     this.#fd = fd
-    this.#accept = accept
+    this.#callers = callers
     this.#peerAddress = calls.addressOf(this.#peer)
     this.#peerLengthAddress = calls.addressOf(this.#peerLength)
   }
@@ -179,13 +188,19 @@ class UringListener implements Listener, RingUser {
       return this.#shut()
     }
     if (result < 0) {
+      if (result === -EMFILE || result === -ENFILE) this.#callers.refused('')
       this.#retry = setTimeout(() => this.open(), RETRY_MS)
       return
     }
     this.#ring.start(this)
     const peer = readInetAddress(this.#peer)
+    const remote = this.#describe(peer)
+    if (result >= this.#reserved) {
+      this.#calls.close(result)
+      return this.#callers.refused(remote)
+    }
     this.#tune(result, peer)
-    this.#accept(new UringStream(this.#sockets, result, this.#describe(peer)))
+    this.#callers.accept(new UringStream(this.#sockets, result, remote))
   }
 
   #tune(fd: number, peer: InetAddress | null): void {

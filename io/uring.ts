@@ -23,7 +23,7 @@ export function createUringIo(): Io | string {
     name: 'uring',
     features: { systemCalls: true, reason: '' },
     files: new UringFiles(ring, calls, { hasTruncate }),
-    listen: (address, accept) => listenOnRing(sockets, address, accept),
+    listen: (address, accept, refused) => listenOnRing(sockets, address, accept, refused),
     soon: (callback) => ring.soon(callback),
     giveBack: (memory) => void calls.giveBack(memory),
   }

@@ -10,22 +10,16 @@
  * with a device any more.
  */
 import type { Stream, StreamHandler } from '../io/io.ts'
-import type { TlsContext } from '../io/tls-context.ts'
 import type { TlsIdentity } from '../io/tls-identity.ts'
-import type { ExportTable } from './export.ts'
+import { type Guest, Refusal } from './admission.ts'
+import type { ConnectionSettings } from './connection-settings.ts'
+import type { Export } from './export.ts'
 import { Handshake } from './handshake.ts'
-import {
-  HANDSHAKE_MS_MAX,
-  HANDSHAKE_OUTPUT_BYTES_MAX,
-  LINGER_MS_MAX,
-  STOP_HANDSHAKE_MS_MAX,
-} from './limits.ts'
-import type { Log } from './log.ts'
+import { HANDSHAKE_OUTPUT_BYTES_MAX, LINGER_MS_MAX, STOP_HANDSHAKE_MS_MAX } from './limits.ts'
 import { type Agreement, type Outcome, TlsMode } from './negotiation.ts'
 import { type Peer, peerTls } from './peer.ts'
 import { ReceiveBuffer } from './receive-buffer.ts'
 import { ReplyQueue } from './reply-queue.ts'
-import type { Resources } from './resources.ts'
 import { End, Transmission } from './transmission.ts'
 
 const State = {
@@ -39,22 +33,7 @@ const State = {
 
 type State = (typeof State)[keyof typeof State]
 
-export interface TlsSettings {
-  /** `on`: clients choose, and whoever sits between them and us may choose for them. */
-  readonly mode: Exclude<TlsMode, 'off'>
-  readonly context: TlsContext
-}
-
-export interface ConnectionSettings {
-  readonly exports: ExportTable
-  readonly tls: TlsSettings | null
-  readonly resources: Resources
-  readonly log: Log
-  /** The connection is over, and everything it held is given back. */
-  readonly onOver: (connection: Connection) => void
-}
-
-export class Connection implements StreamHandler {
+export class Connection implements StreamHandler, Guest {
   #stream: Stream
   readonly #settings: ConnectionSettings
   #handshake: Handshake
@@ -69,19 +48,27 @@ export class Connection implements StreamHandler {
   #isClosed = false
   #protocol: string | null = null
   #deadline: NodeJS.Timeout | undefined
+  /** Something came or left since `countQuiet`. */
+  #hasMoved = false
+  #quietCount = 0
 
   constructor(stream: Stream, settings: ConnectionSettings) {
     this.#stream = stream
     this.#settings = settings
-    const { exports, tls, resources } = settings
+    const { exports, tls, resources, admission } = settings
     const { slabs, memory } = resources
     const peer = { address: stream.remote, tls: null }
-    this.#handshake = new Handshake({ exports, tls: tls?.mode ?? TlsMode.OFF, peer })
+    const mayAttach = (entry: Export): boolean => admission.mayAttach(entry, this.remote)
+    this.#handshake = new Handshake({ exports, tls: tls?.mode ?? TlsMode.OFF, peer, mayAttach })
     this.#receive = new ReceiveBuffer(slabs)
     this.#replies = new ReplyQueue(slabs, memory)
-    this.#closeAfter(HANDSHAKE_MS_MAX, 'the handshake took too long')
+    this.#closeAfter(settings.handshakeMs, () => admission.report(Refusal.HANDSHAKE, this.remote))
     stream.start(this)
     this.#say(this.#handshake.greeting())
+  }
+
+  get remote(): string {
+    return this.#stream.remote
   }
 
   /** Who the client is, as far as is known now. */
@@ -94,7 +81,21 @@ export class Connection implements StreamHandler {
     if (this.#state === State.TRANSMISSION) this.#transmission?.finish()
     if (this.#state !== State.HANDSHAKE && this.#state !== State.SECURING) return
     this.#handshake.shutDown()
-    this.#closeAfter(STOP_HANDSHAKE_MS_MAX, 'the server stops')
+    this.#closeAfter(STOP_HANDSHAKE_MS_MAX, () => this.#debug('closing', 'the server stops'))
+  }
+
+  /** @returns how many calls in a row have found that nothing had come, left, or been worked on */
+  countQuiet(): number {
+    const isQuiet = !this.#hasMoved && this.#transmission?.isWorking === false
+    this.#quietCount = isQuiet ? this.#quietCount + 1 : 0
+    this.#hasMoved = false
+    return this.#quietCount
+  }
+
+  /** In good order, if the client takes its replies. */
+  cutOff(): void {
+    if (this.#replies.bytes > 0) this.destroy()
+    else this.#transmission?.finish()
   }
 
   /** Closes at once. */
@@ -109,12 +110,14 @@ export class Connection implements StreamHandler {
   }
 
   received(bytes: number): void {
+    this.#hasMoved = true
     if (this.#transmission !== null) return this.#transmission.received(bytes)
     this.#receive.received(bytes)
     this.#continueHandshake()
   }
 
   sent(): void {
+    this.#hasMoved = true
     if (this.#transmission !== null) return this.#transmission.sent()
     this.#replies.sent()
     this.#replies.send(this.#stream)
@@ -195,6 +198,7 @@ export class Connection implements StreamHandler {
   #beginTransmission(agreement: Agreement): void {
     clearTimeout(this.#deadline)
     this.#state = State.TRANSMISSION
+    this.#settings.admission.attach(this, agreement.export)
     this.#isDrained = false
     const { resources, log } = this.#settings
     this.#transmission = new Transmission(
@@ -231,7 +235,7 @@ export class Connection implements StreamHandler {
     if (this.#state === State.LINGERING || this.#isClosed) return
     this.#state = State.LINGERING
     this.#resume()
-    this.#closeAfter(LINGER_MS_MAX, 'the client does not close')
+    this.#closeAfter(LINGER_MS_MAX, () => this.#debug('closing', 'the client does not close'))
     this.#stream.finish()
   }
 
@@ -260,10 +264,10 @@ export class Connection implements StreamHandler {
     this.#stream.resume()
   }
 
-  #closeAfter(milliseconds: number, reason: string): void {
+  #closeAfter(milliseconds: number, tell: () => void): void {
     clearTimeout(this.#deadline)
     this.#deadline = setTimeout(() => {
-      this.#debug('closing', reason)
+      tell()
       this.#stream.destroy()
     }, milliseconds)
   }

@@ -15,6 +15,18 @@ export const LIST_ENTRIES_MAX = 10_000
 /** From the connection being accepted to the transmission phase. */
 export const HANDSHAKE_MS_MAX = 10_000
 
+/** Connections at once; a process that may have few descriptors allows fewer. */
+export const CONNECTIONS_MAX = 16_384
+
+/** Of these from one address: others still get in. */
+export const CONNECTIONS_PER_ADDRESS_MAX = 12_288
+
+/** In so long a refusal of one kind is logged once, with how many there were. */
+export const REFUSALS_LOGGED_MS = 10_000
+
+/** Idle clients are looked for so many times in the time they are allowed. */
+export const IDLE_LOOKS = 8
+
 /** Our own client: waiting for a connection, then for each answer. */
 export const CLIENT_WAIT_MS_MAX = 10_000
 

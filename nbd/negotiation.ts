@@ -32,6 +32,8 @@ export interface NegotiationSettings {
   readonly tls?: TlsMode
   /** Who the client is. Default: nobody known. */
   readonly peer?: Peer
+  /** @returns false: too many are attached to the export. Default: never too many */
+  readonly mayAttach?: (entry: Export) => boolean
 }
 
 /** All that the transmission phase needs to know. */
@@ -51,6 +53,7 @@ const NO_CONTEXTS: readonly MetaContext[] = []
 export class Negotiation {
   readonly replies = new OptionReplies()
   readonly #exports: ExportTable
+  readonly #mayAttach: (entry: Export) => boolean
   readonly tls: TlsMode
   /** Who the client is; before TLS as far as is known without. */
   readonly peer: Peer
@@ -63,8 +66,9 @@ export class Negotiation {
   #contextsExportName = ''
   #contexts = NO_CONTEXTS
 
-  constructor({ exports, tls = TlsMode.OFF, peer }: NegotiationSettings) {
+  constructor({ exports, tls = TlsMode.OFF, peer, mayAttach }: NegotiationSettings) {
     this.#exports = exports
+    this.#mayAttach = mayAttach ?? (() => true)
     this.tls = tls
     this.peer = peer ?? UNKNOWN_PEER
   }
@@ -84,6 +88,13 @@ export class Negotiation {
     if (found !== null) return found
     const what = name === '' ? 'there is no default export' : `there is no export "${name}"`
     throw new OptionError(OptionReply.ERR_UNKNOWN, what)
+  }
+
+  /** For a client that wants to be attached. Throws ERR_UNKNOWN, ERR_POLICY. */
+  findFree(name: string): Export {
+    const entry = this.find(name)
+    if (this.#mayAttach(entry)) return entry
+    throw new OptionError(OptionReply.ERR_POLICY, 'too many clients are attached to this export')
   }
 
   /** @param name as the client gave it */

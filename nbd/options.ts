@@ -35,7 +35,7 @@ export function exportName(negotiation: Negotiation, name: string | null): void 
     return negotiation.violation('EXPORT_NAME after EXTENDED_HEADERS')
   if (name === null) return negotiation.violation('EXPORT_NAME: the name is not a string')
   try {
-    const entry = negotiation.find(name)
+    const entry = negotiation.findFree(name)
     const flags = negotiation.flagsOf(entry, name)
     negotiation.replies.exportName(entry.device.size, flags, negotiation.noZeroes)
     negotiation.enterTransmission(entry, name)
@@ -95,7 +95,7 @@ function info(negotiation: Negotiation, data: OptionReader): void {
 
 function go(negotiation: Negotiation, data: OptionReader): void {
   const request = readInfoRequest(data)
-  const entry = negotiation.find(request.name)
+  const entry = negotiation.findFree(request.name)
   sendInfos(negotiation, Option.GO, entry, request)
   negotiation.enterTransmission(entry, request.name)
 }

@@ -3,12 +3,29 @@
  * exports nor their devices; whoever made them closes them after `stop`.
  */
 import type { Files, Io, ListenAddress, Listener, Stream } from '../io/io.ts'
+import { Admission, Refusal } from './admission.ts'
 import { Connection } from './connection.ts'
-import type { ConnectionSettings, TlsSettings } from './connection.ts'
+import type { ConnectionSettings, TlsSettings } from './connection-settings.ts'
 import type { ExportTable } from './export.ts'
-import { SLABS_IDLE_MS, STOP_MS_MAX } from './limits.ts'
+import {
+  CONNECTIONS_MAX,
+  CONNECTIONS_PER_ADDRESS_MAX,
+  HANDSHAKE_MS_MAX,
+  IDLE_LOOKS,
+  SLABS_IDLE_MS,
+  STOP_MS_MAX,
+} from './limits.ts'
 import { type Log, SILENT } from './log.ts'
 import { Resources } from './resources.ts'
+import { checkLimits, type ServerLimits } from './server-limits.ts'
+
+const DEFAULT_LIMITS: ServerLimits = {
+  connections: CONNECTIONS_MAX,
+  connectionsPerAddress: CONNECTIONS_PER_ADDRESS_MAX,
+  connectionsPerExport: CONNECTIONS_MAX,
+  handshakeMs: HANDSHAKE_MS_MAX,
+  idleMs: 0,
+}
 
 export interface ServerSettings {
   readonly io: Pick<Io, 'listen' | 'soon' | 'giveBack'> & {
@@ -18,12 +35,16 @@ export interface ServerSettings {
   readonly exports: ExportTable
   /** Default: no connection is encrypted. */
   readonly tls?: TlsSettings
+  /** Those that are left out have their defaults (docs/protocol.md). */
+  readonly limits?: Partial<ServerLimits>
   /** Default: none. */
   readonly log?: Log
 }
 
 export interface ServerStatistics {
   readonly connections: number
+  /** Connections that a limit has refused or cut off. */
+  readonly refused: number
   readonly requestsInFlight: number
   /** Payload and reply memory in use. */
   readonly memoryBytes: number
@@ -40,24 +61,43 @@ export class Server {
   readonly #log: Log
   readonly #listeners: Listener[] = []
   readonly #connections = new Set<Connection>()
+  readonly #admission: Admission
   readonly #sweep: NodeJS.Timeout
+  readonly #idleLook: NodeJS.Timeout | undefined
   #stopped: Promise<void> | null = null
   #onEmpty: () => void = () => {}
 
-  constructor({ io, exports, tls, log = SILENT }: ServerSettings) {
+  constructor({ io, exports, tls, limits: wanted, log = SILENT }: ServerSettings) {
+    const limits = { ...DEFAULT_LIMITS, ...wanted }
+    checkLimits(limits)
     this.#io = io
     this.#log = log
     this.#resources = new Resources(io)
-    const onOver = (connection: Connection): void => this.#over(connection)
-    this.#settings = { exports, tls: tls ?? null, log, resources: this.#resources, onOver }
+    this.#admission = new Admission(limits, log)
+    this.#settings = {
+      exports,
+      tls: tls ?? null,
+      handshakeMs: limits.handshakeMs,
+      log,
+      resources: this.#resources,
+      admission: this.#admission,
+      onOver: (connection) => this.#over(connection),
+    }
     const giveBack = io.giveBack ?? (() => {})
     this.#sweep = setInterval(() => this.#resources.slabs.shrink(giveBack), SLABS_IDLE_MS)
     this.#sweep.unref()
+    if (limits.idleMs === 0) return
+    this.#idleLook = setInterval(() => this.#cutOffIdle(), limits.idleMs / IDLE_LOOKS)
+    this.#idleLook.unref()
   }
 
   /** @returns the address with the real port. Throws if it cannot be had, saying why. */
   async listen(address: ListenAddress): Promise<ListenAddress> {
-    const listener = await this.#io.listen(address, (stream) => this.#accept(stream))
+    const listener = await this.#io.listen(
+      address,
+      (stream) => this.#accept(stream),
+      (remote) => this.#admission.report(Refusal.DESCRIPTORS, remote),
+    )
     this.#listeners.push(listener)
     this.#log.debug({ address: listener.address }, 'listening')
     return listener.address
@@ -75,6 +115,7 @@ export class Server {
   statistics(): ServerStatistics {
     return {
       connections: this.#connections.size,
+      refused: this.#admission.refused,
       requestsInFlight: this.#resources.requests.taken,
       memoryBytes: this.#resources.memory.bytes,
       slabsInUse: this.#resources.slabs.taken,
@@ -95,15 +136,28 @@ export class Server {
     await Promise.all([closed, empty])
     clearTimeout(timer)
     clearInterval(this.#sweep)
+    clearInterval(this.#idleLook)
   }
 
   #accept(stream: Stream): void {
     if (this.#stopped !== null) return stream.destroy()
-    this.#connections.add(new Connection(stream, this.#settings))
+    if (!this.#admission.admits(stream)) return
+    const connection = new Connection(stream, this.#settings)
+    this.#connections.add(connection)
+    this.#admission.enter(connection)
+  }
+
+  #cutOffIdle(): void {
+    for (const connection of this.#connections) {
+      if (connection.countQuiet() < IDLE_LOOKS) continue
+      this.#admission.report(Refusal.IDLE, connection.remote)
+      connection.cutOff()
+    }
   }
 
   #over(connection: Connection): void {
     this.#connections.delete(connection)
+    this.#admission.leave(connection)
     if (this.#connections.size === 0) this.#onEmpty()
   }
 }

@@ -89,6 +89,11 @@ export class Transmission implements Worker {
     return this.#reader.violation
   }
 
+  /** The client has no reason to do anything: a request of it is with the device. */
+  get isWorking(): boolean {
+    return this.#executor.inFlight > 0 && this.#replies.bytes === 0
+  }
+
   /** What the flush after the last request ended with: an errno, or 0. */
   get flushStatus(): number {
     return this.#executor.flushStatus

@@ -1,5 +1,6 @@
 import test from 'ava'
-import { openFilesLimit, openFilesPerDisk } from '../../cli/open-files-limit.ts'
+import { openFilesPerDisk } from '../../cli/open-files-limit.ts'
+import { descriptorLimit, firstReserved } from '../../io/descriptors.ts'
 
 test('half of the descriptors are for chunk files, a thousand for each disk at most', (t) => {
   t.is(openFilesPerDisk(Infinity, 1), 1000)
@@ -12,5 +13,11 @@ test('half of the descriptors are for chunk files, a thousand for each disk at m
 })
 
 test('the limit of this process is known', (t) => {
-  t.true(openFilesLimit() >= 64)
+  t.true(descriptorLimit() >= 64)
+})
+
+test('the last descriptors are not for connections', (t) => {
+  t.is(firstReserved(Infinity), Infinity)
+  t.is(firstReserved(1024), 960)
+  t.is(firstReserved(100), 88)
 })

@@ -9,7 +9,7 @@ import type { TlsContext } from '../../io/tls-context.ts'
 import type { TlsIdentity } from '../../io/tls-identity.ts'
 
 export class FakeStream implements Stream {
-  readonly remote = 'test'
+  readonly remote: string
   /** Sends stay on their way until `release`. */
   isHolding = false
   /** Sends have left when the call returns. */
@@ -34,6 +34,10 @@ export class FakeStream implements Stream {
   #isCalling = false
   /** Set until the handshake of TLS is done. */
   #onSecured: ((identity: TlsIdentity) => void) | null = null
+
+  constructor(remote = 'test') {
+    this.remote = remote
+  }
 
   start(handler: StreamHandler): void {
     this.#handler = handler
@@ -72,7 +76,7 @@ export class FakeStream implements Stream {
     assert(this.#sending.length === 0, 'TLS behind something plain that has not left')
     assert(this.#isCalling || this.isPaused, 'TLS while plain bytes may arrive')
     this.#handler = null
-    this.successor = new FakeStream()
+    this.successor = new FakeStream(this.remote)
     this.successor.#onSecured = secured
     this.successor.#incoming = this.#incoming
     return this.successor
@@ -183,9 +187,9 @@ export class FakeIo {
     },
   }
 
-  connect(): FakeStream {
+  connect(remote?: string): FakeStream {
     assert(this.#accept !== null, 'nobody listens')
-    const stream = new FakeStream()
+    const stream = new FakeStream(remote)
     this.#accept(stream)
     return stream
   }

@@ -2,7 +2,7 @@ import { mock } from 'node:test'
 import test from 'ava'
 import { MemoryDevice } from '../../device/memory.ts'
 import type { TlsContext } from '../../io/tls-context.ts'
-import type { TlsSettings } from '../../nbd/connection.ts'
+import type { TlsSettings } from '../../nbd/connection-settings.ts'
 import { STRANGER } from '../helpers/conversation.ts'
 import { FakeIo } from '../helpers/fake-stream.ts'
 import { silentLog } from '../helpers/memory-session.ts'
@@ -32,6 +32,21 @@ test.serial('a handshake that takes more than 10 s is cut off', async (t) => {
   t.false(stream.isDestroyed)
   mock.timers.tick(1)
   t.true(stream.isDestroyed)
+})
+
+test.serial('the time for a handshake can be chosen, and the log tells of the limit', async (t) => {
+  const warnings: object[] = []
+  const log = { ...silentLog, warn: (fields: object) => void warnings.push(fields) }
+  const fake = new FakeIo()
+  const exports = { find: () => null, list: () => [] }
+  const server = new Server({ io: fake.io, exports, log, limits: { handshakeMs: 500 } })
+  await server.listen({ kind: 'unix', path: 'fake' })
+  const stream = fake.connect()
+  mock.timers.tick(499)
+  t.false(stream.isDestroyed)
+  mock.timers.tick(1)
+  t.true(stream.isDestroyed)
+  t.deepEqual(warnings, [{ remote: 'test', moreBefore: 0 }])
 })
 
 test.serial('an attached client may be silent for ever', async (t) => {
