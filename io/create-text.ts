@@ -1,20 +1,26 @@
 /** Small files, written atomically: they appear whole and synced. */
+import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 
-/** Replaces nothing. @throws EEXIST if the name is taken */
-export async function createText(file: string, text: string): Promise<void> {
+/**
+ * Replaces nothing.
+ * @throws EEXIST if the name is taken
+ */
+export async function createText(file: string, text: string, mode?: number): Promise<void> {
   const folder = path.dirname(file)
-  const temporary = path.join(folder, `.tmp-${path.basename(file)}-${process.pid}`)
-  await writeSynced(temporary, text, 'w')
+  // Random: another machine may have a process of this number and see the same directory.
+  const unique = `${process.pid}-${randomBytes(4).toString('hex')}`
+  const temporary = path.join(folder, `.tmp-${path.basename(file)}-${unique}`)
   try {
+    await writeSynced(temporary, text, 'wx', mode)
     // Not rename: that would replace an existing file.
     await fs.promises.link(temporary, file)
   } catch (error) {
     if (!isWithoutLinks(error)) throw error
-    await writeSynced(file, text, 'wx')
+    await writeSynced(file, text, 'wx', mode)
   } finally {
-    await fs.promises.unlink(temporary)
+    await fs.promises.rm(temporary, { force: true })
   }
   await syncDirectory(folder)
 }
@@ -38,8 +44,8 @@ export async function replaceText(file: string, text: string): Promise<void> {
   await syncDirectory(folder)
 }
 
-async function writeSynced(file: string, text: string, flags: string): Promise<void> {
-  const handle = await fs.promises.open(file, flags, 0o600)
+async function writeSynced(file: string, text: string, flags: string, mode = 0o600) {
+  const handle = await fs.promises.open(file, flags, mode)
   try {
     await handle.writeFile(text)
     await handle.sync()

@@ -60,6 +60,16 @@ export interface FileStatus {
 export const LockKind = { SHARED: 1, EXCLUSIVE: 2 } as const
 export type LockKind = (typeof LockKind)[keyof typeof LockKind]
 
+/** Tells machines and their starts apart; what is unknown is ''. */
+export interface MachineIdentity {
+  /** Name, for messages. */
+  readonly host: string
+  /** The same after the machine was started anew. */
+  readonly machine: string
+  /** Of the kernel that runs: its locks reach all processes that see the same. */
+  readonly boot: string
+}
+
 /** What the file system of a directory can do, tried out on a nameless temporary file. */
 export interface DirectoryAbilities {
   readonly punchHole: boolean
@@ -115,13 +125,14 @@ export interface Files {
   remove(path: string): Promise<void>
   readText(path: string, bytesMax: number): Promise<string>
   /** A new file, complete and durable or not there; EEXIST if the name is taken. */
-  createText(path: string, text: string): Promise<void>
+  createText(path: string, text: string, mode?: number): Promise<void>
   /** New contents for a file, durable; at every moment, also across a crash, the old or the new. */
   replaceText(path: string, text: string): Promise<void>
   /** Kernel lock on an open file, gone with the process. @returns false: somebody else holds it */
   lock(fd: number, kind: LockKind): Promise<boolean>
   /** Process that holds a lock on the open file, in words for a message, or ''. */
   lockHolder(fd: number): Promise<string>
+  machineIdentity(): Promise<MachineIdentity>
   abilities(directory: string): Promise<DirectoryAbilities>
 }
 

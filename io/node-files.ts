@@ -5,12 +5,13 @@
  * O_DIRECT both wait for the disk, so they always go to threads.
  */
 import fs from 'node:fs'
-import type { DirectoryAbilities, FileOperation, Files, FileStatus } from './io.ts'
+import type { DirectoryAbilities, FileOperation, Files, FileStatus, MachineIdentity } from './io.ts'
 import { LockKind, Seek, type SeekKind } from './io.ts'
 import { createText, replaceText } from './create-text.ts'
 import { DirectFiles, type StartTransfer } from './direct-files.ts'
 import { findAbilities } from './directory-abilities.ts'
 import { lockFile, lockHolder } from './lock.ts'
+import { machineIdentity } from './machine-identity.ts'
 import { alignedMemory } from './memory.ts'
 import { Slowness } from './slowness.ts'
 import { Fallocate, type SystemCalls } from './syscalls.ts'
@@ -209,8 +210,8 @@ export class NodeFiles implements Files {
     return fs.promises.readFile(path, 'utf8')
   }
 
-  createText(path: string, text: string): Promise<void> {
-    return createText(path, text)
+  createText(path: string, text: string, mode?: number): Promise<void> {
+    return createText(path, text, mode)
   }
 
   replaceText(path: string, text: string): Promise<void> {
@@ -223,6 +224,10 @@ export class NodeFiles implements Files {
 
   lockHolder(fd: number): Promise<string> {
     return lockHolder(fd)
+  }
+
+  machineIdentity(): Promise<MachineIdentity> {
+    return machineIdentity()
   }
 
   abilities(directory: string): Promise<DirectoryAbilities> {

@@ -5,7 +5,14 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import type { DirectoryAbilities, FileOperation, Files, FileStatus, LockKind } from '../io.ts'
+import type {
+  DirectoryAbilities,
+  FileOperation,
+  Files,
+  FileStatus,
+  LockKind,
+  MachineIdentity,
+} from '../io.ts'
 import { Seek, type SeekKind } from '../io.ts'
 import { ControlCalls } from './control-calls.ts'
 import { DataCalls } from './data-calls.ts'
@@ -230,6 +237,10 @@ export class SimulatedFiles implements Files {
     if (file === undefined) return ''
     const holders = this.#machine.locks.holders(file.node.id)
     return holders.map((process) => `process ${process}`).join(', ')
+  }
+
+  async machineIdentity(): Promise<MachineIdentity> {
+    return this.#machine.identity
   }
 
   abilities(directory: string): Promise<DirectoryAbilities> {

@@ -7,6 +7,7 @@
  *                                                       page cache stays; start another process
  *   afterPowerLoss() ─▶ another machine, as the disk may be found. Ask as often as you like.
  */
+import type { MachineIdentity } from '../io.ts'
 import type { Chance } from './chance.ts'
 import type { Fate } from './file.ts'
 import { Locks } from './locks.ts'
@@ -23,6 +24,9 @@ export interface MachineTraits {
 /** A power loss that keeps nothing but what was synced. */
 export const NOTHING_KEPT: Fate = { names: 0, sizes: 0, data: 0 }
 
+/** Of a machine in its first start. */
+const IDENTITY: MachineIdentity = { host: 'simulated', machine: 'simulated', boot: '1' }
+
 const LIKELIHOODS = [0, 0.5, 1]
 
 /** Probability for each file that a killed machine has forgotten its clean pages. */
@@ -33,6 +37,7 @@ export class SimulatedMachine {
   readonly traits: MachineTraits
   readonly locks = new Locks()
   readonly tree: SimulatedTree
+  readonly identity: MachineIdentity
   /** Told of every call that has its effect, in words. Null: nobody listens, no words are made. */
   onCall: ((words: string) => void) | null = null
   /** Data was lost for good by a failed sync. */
@@ -41,10 +46,17 @@ export class SimulatedMachine {
   readonly violations: string[] = []
   readonly #processes = new Set<{ kill(): void }>()
 
-  constructor(chance: Chance, traits: MachineTraits, tree = new SimulatedTree()) {
+  /** Machines with the same tree share a disk, but not their kernel locks. */
+  constructor(
+    chance: Chance,
+    traits: MachineTraits,
+    tree = new SimulatedTree(),
+    identity = IDENTITY,
+  ) {
     this.chance = chance
     this.traits = traits
     this.tree = tree
+    this.identity = identity
   }
 
   /** For processes. */
@@ -66,7 +78,9 @@ export class SimulatedMachine {
    * must be dead. This machine stays as it is.
    */
   afterPowerLoss(chance: Chance, fate = someFate(chance)): SimulatedMachine {
-    return new SimulatedMachine(this.chance, this.traits, this.tree.afterPowerLoss(chance, fate))
+    const tree = this.tree.afterPowerLoss(chance, fate)
+    const identity = { ...this.identity, boot: `${Number(this.identity.boot) + 1}` }
+    return new SimulatedMachine(this.chance, this.traits, tree, identity)
   }
 }
 

@@ -9,8 +9,15 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import type { DirectoryAbilities, FileStatus, Files, LockKind, SeekKind } from '../../io/io.ts'
-import { FileOperation } from '../../io/io.ts'
+import {
+  type DirectoryAbilities,
+  FileOperation,
+  type FileStatus,
+  type Files,
+  type LockKind,
+  type MachineIdentity,
+  type SeekKind,
+} from '../../io/io.ts'
 import type { Random } from './random.ts'
 
 type Start = (operation: FileOperation) => boolean
@@ -154,9 +161,9 @@ export class TestFiles implements Files {
     return this.#real.readText(file, bytesMax)
   }
 
-  async createText(file: string, text: string): Promise<void> {
+  async createText(file: string, text: string, mode?: number): Promise<void> {
     await this.#call('createText', file)
-    await this.#real.createText(file, text)
+    await this.#real.createText(file, text, mode)
   }
 
   async replaceText(file: string, text: string): Promise<void> {
@@ -172,6 +179,8 @@ export class TestFiles implements Files {
   lockHolder(fd: number): Promise<string> {
     return this.#real.lockHolder(fd)
   }
+
+  machineIdentity = (): Promise<MachineIdentity> => this.#real.machineIdentity()
 
   async abilities(directory: string): Promise<DirectoryAbilities> {
     await this.#call('abilities', directory)
