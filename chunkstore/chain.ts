@@ -4,9 +4,12 @@
  */
 import { type Files, LockKind } from '../io/io.ts'
 import { DiskError } from './disk-error.ts'
-import { Layer, refuseForeignLock } from './layer.ts'
+import { Layer } from './layer.ts'
 import { CHAIN_DEPTH_MAX } from './limits.ts'
+import { LockAccess } from './lock-file.ts'
+import { DEFAULT_OPTIONS } from './options.ts'
 import type { PartContents } from './part.ts'
+import { type LockFileOptions, takeLockFile } from './part-lock.ts'
 import type { PathMap } from './path-map.ts'
 
 /** How the first layer is opened; the others are read and shared. */
@@ -22,6 +25,8 @@ export const ChainMode = {
 } as const
 export type ChainMode = (typeof ChainMode)[keyof typeof ChainMode]
 
+const NO_LOCK_FILES: LockFileOptions = { make: false, log: DEFAULT_OPTIONS.log }
+
 /**
  * @returns the layers, the written one first. The caller closes them.
  * @throws DiskError
@@ -31,6 +36,7 @@ export async function openChain(
   file: string,
   mode: ChainMode,
   paths: PathMap,
+  lockFiles = NO_LOCK_FILES,
 ): Promise<Layer[]> {
   const layers: Layer[] = []
   try {
@@ -39,7 +45,9 @@ export async function openChain(
       layers.push(layer)
       // Before its locks: a directory that is locked already would seem to be somebody else's.
       checkPartsDiffer(layers)
-      await lockLayer(files, layer, layers.length - 1, mode)
+      if (mode !== ChainMode.LOOK) {
+        await lockLayer(files, layer, layers.length <= WRITTEN[mode], lockFiles)
+      }
       next = layer.descriptor.parent
     }
     return layers
@@ -91,10 +99,15 @@ function misfit(layer: Layer, below: readonly Layer[]): string | null {
 /** How many layers each mode writes. */
 const WRITTEN: Readonly<Record<ChainMode, number>> = { write: 1, merge: 2, read: 0, look: 0 }
 
-async function lockLayer(files: Files, layer: Layer, depth: number, mode: ChainMode) {
-  if (mode === ChainMode.LOOK) return
-  const exclusive = depth < WRITTEN[mode]
-  await layer.lock(files, exclusive ? LockKind.EXCLUSIVE : LockKind.SHARED)
+async function lockLayer(
+  files: Files,
+  layer: Layer,
+  isWritten: boolean,
+  lockFiles: LockFileOptions,
+): Promise<void> {
+  await layer.lock(files, isWritten ? LockKind.EXCLUSIVE : LockKind.SHARED)
+  const access = isWritten ? LockAccess.WRITE : LockAccess.READ
+  for (const part of layer.parts) await takeLockFile(files, part, access, lockFiles)
 }
 
 function checkPartsDiffer(layers: readonly Layer[]): void {
@@ -122,9 +135,7 @@ export async function scanChain(
 ): Promise<void> {
   for (const [depth, layer] of layers.entries()) {
     const contents = await layer.scan(files)
-    if (depth >= written) continue
-    refuseForeignLock(layer, contents)
-    await removeTemporaries(files, layer, contents)
+    if (depth < written) await removeTemporaries(files, layer, contents)
   }
 }
 

@@ -23,8 +23,10 @@ export const Rule = {
   TOO_MANY: 'too-many',
   ORPHAN: 'orphan',
   TEMPORARY: 'stale-temporary',
-  /** Only `repair` minds it: chunkdisk leaves one in the parents of its disks. */
+  /** Only `repair` minds it: those of a disk that is only read stay there for good. */
   FOREIGN_LOCK: 'foreign-lock',
+  /** A lock file that a server of this machine left behind; only `repair` minds it. */
+  STALE_LOCK: 'stale-lock',
 } as const
 export type Rule = (typeof Rule)[keyof typeof Rule]
 

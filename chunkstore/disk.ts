@@ -61,7 +61,8 @@ export class ChunkDisk implements Device {
     const all = { ...DEFAULT_OPTIONS, ...options }
     assert(!(all.readOnly && all.movable), 'movable chunks need a disk that is written')
     const mode = all.readOnly ? ChainMode.READ : ChainMode.WRITE
-    const layers = await openChain(files, path.resolve(file), mode, all.paths)
+    const lockFiles = { make: all.lockFiles, log: all.log }
+    const layers = await openChain(files, path.resolve(file), mode, all.paths, lockFiles)
     try {
       if (all.movable) await scanMoving(files, layers)
       else await scanChain(files, layers, all.readOnly ? 0 : 1)

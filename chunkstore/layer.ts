@@ -8,7 +8,7 @@ import { Chunk, ChunkState } from './chunk.ts'
 import type { Descriptor } from './descriptor.ts'
 import { DescriptorFile, lockOne } from './descriptor-file.ts'
 import { DiskError } from './disk-error.ts'
-import { FOREIGN_LOCK, type FoundChunk, Part, type PartContents } from './part.ts'
+import { type FoundChunk, Part, type PartContents } from './part.ts'
 import type { PathMap } from './path-map.ts'
 
 export class Layer {
@@ -154,13 +154,4 @@ export function refuseDamage(layer: Layer): void {
     if (chunk.state !== ChunkState.DAMAGED) continue
     throw new DiskError('EPART', `${chunk.path} is damaged; "chunknbd check" says how`)
   }
-}
-
-/** @throws DiskError EINUSE if chunkdisk's lock file is there */
-export function refuseForeignLock(layer: Layer, contents: readonly PartContents[]): void {
-  const index = contents.findIndex((each) => each.foreignLock)
-  if (index < 0) return
-  const file = `${layer.parts[index].directory}/${FOREIGN_LOCK}`
-  const why = 'chunkdisk uses this directory, or it is the parent of a disk there'
-  throw new DiskError('EINUSE', `${file} exists: ${why}; remove the file if neither is so`)
 }

@@ -6,6 +6,12 @@ export const PAGE_SIZE = 4096
 /** A descriptor is a few lines; one larger than this is some other file. */
 export const DESCRIPTOR_BYTES_MAX = 1 << 20
 
+/** Ours has some 300. */
+export const LOCK_FILE_BYTES_MAX = 4096
+
+/** Between finding no lock file and making one another may be made, and be gone again. */
+export const LOCK_FILE_TRIES = 5
+
 /** Offsets stay exact as numbers. */
 export const DISK_BYTES_MAX = Number.MAX_SAFE_INTEGER - (Number.MAX_SAFE_INTEGER % PAGE_SIZE)
 

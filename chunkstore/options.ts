@@ -72,6 +72,8 @@ export interface DiskOptions {
   readonly trim: TrimMode
   /** Another program may move chunk files between the parts meanwhile; not with `readOnly`. */
   readonly movable: boolean
+  /** Lock files that other systems see: in its parts until it is closed, in parents for good. */
+  readonly lockFiles: boolean
   /** Chunk files kept open, at least 1. */
   readonly openFilesMax: number
   /** Where directories that the descriptors name are found here. */
@@ -86,6 +88,7 @@ export const DEFAULT_OPTIONS: DiskOptions = {
   cacheMode: CacheMode.WRITEBACK,
   trim: TrimMode.FREE,
   movable: false,
+  lockFiles: false,
   openFilesMax: OPEN_FILES_MAX,
   paths: PathMap.NONE,
   log: SILENT,

@@ -7,13 +7,12 @@ import path from 'node:path'
 import type { DirectoryAbilities, Files } from '../io/io.ts'
 import { DiskError } from './disk-error.ts'
 import { SCAN_PARALLEL } from './limits.ts'
+import { LOCK_FILE } from './lock-file.ts'
+import type { OwnLock } from './part-lock.ts'
 
 const { O_RDONLY, O_DIRECTORY } = fs.constants
 const CHUNK_NAME = /^chunk(0|[1-9]\d*)$/i
-const TEMPORARY_NAME = /^\.tmp-chunk\d+$/
-
-/** chunkdisk's own lock file; it is honoured, never made. */
-export const FOREIGN_LOCK = '.lock'
+const TEMPORARY_NAME = /^\.tmp-(?:chunk\d+|\.lock-[\da-f-]+)$/
 
 export interface ChunkName {
   readonly index: number
@@ -28,11 +27,11 @@ export interface FoundChunk extends ChunkName {
 
 export interface PartContents {
   readonly chunks: readonly FoundChunk[]
-  /** Left by a crash while a chunk was being created. */
+  /** Left by a crash while a chunk or a lock file was being created. */
   readonly temporaries: readonly string[]
   /** Chunk names whose index is beyond the disk. */
   readonly orphans: readonly string[]
-  readonly foreignLock: boolean
+  readonly hasLockFile: boolean
 }
 
 const NO_ABILITIES: DirectoryAbilities = {
@@ -53,6 +52,8 @@ export class Part {
   identity = ''
   /** Of the layer that is written. */
   writable = false
+  /** The lock file made here; it goes when the part is closed. */
+  ownLock: OwnLock | null = null
   abilities: DirectoryAbilities = NO_ABILITIES
   /** Names changed / were synced, counted as in `Chunk`. */
   modified = 0
@@ -105,6 +106,9 @@ export class Part {
 
   async close(files: Files): Promise<void> {
     if (this.fd < 0) return
+    // As long as the kernel's lock is held.
+    await this.ownLock?.release(files)
+    this.ownLock = null
     const fd = this.fd
     this.fd = -1
     await files.close(fd)
@@ -135,7 +139,7 @@ export class Part {
       chunks.push(...(await Promise.all(batch.map((each) => this.#look(files, each)))))
     }
     for (const { index, name } of chunks) this.setName(index, name)
-    return { chunks, temporaries, orphans, foreignLock: names.includes(FOREIGN_LOCK) }
+    return { chunks, temporaries, orphans, hasLockFile: names.includes(LOCK_FILE) }
   }
 
   /** @returns names of chunk files from `first` to `last`, both included */

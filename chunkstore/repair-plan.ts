@@ -7,7 +7,8 @@ import type { Files } from '../io/io.ts'
 import { Rule } from './check.ts'
 import { type Copy, judgeCopies } from './duplicates.ts'
 import { stateOf } from './layer.ts'
-import { FOREIGN_LOCK, type FoundChunk, type Part } from './part.ts'
+import type { FoundChunk, Part } from './part.ts'
+import { findLockFile, LockState, whyLocked } from './part-lock.ts'
 import type { PathMap } from './path-map.ts'
 import type { RepairSite } from './repair-site.ts'
 
@@ -18,7 +19,7 @@ export interface RepairOptions {
   readonly createParts: boolean
   /** Of a full and an empty file of one chunk take the full one, also if the empty one is newer. */
   readonly preferFull: boolean
-  /** Remove chunkdisk's lock files: nobody else uses the disk. */
+  /** Remove the lock files of chunkdisk, of readers and of other machines: nobody uses the disk. */
   readonly removeForeignLock: boolean
   readonly paths: PathMap
 }
@@ -54,8 +55,8 @@ export async function makePlan(
   options: RepairOptions,
 ): Promise<Plan> {
   const plan = { steps: [] as Step[], refusals: [] as Refusal[] }
-  planForeignLocks(site, options, plan)
-  // Where chunkdisk may be at work nothing is touched.
+  await planLockFiles(files, site, options, plan)
+  // Where somebody else may be at work nothing is touched.
   if (plan.refusals.length > 0) return plan
   await planMissing(files, site, options, plan)
   planTemporaries(site, plan)
@@ -68,19 +69,27 @@ export async function makePlan(
 
 type Draft = { readonly steps: Step[]; readonly refusals: Refusal[] }
 
-function planForeignLocks(site: RepairSite, options: RepairOptions, plan: Draft): void {
-  const rule = Rule.FOREIGN_LOCK
+async function planLockFiles(
+  files: Files,
+  site: RepairSite,
+  options: RepairOptions,
+  plan: Draft,
+): Promise<void> {
   for (const { part, contents } of site.parts) {
-    if (!contents.foreignLock) continue
-    const file = path.join(part.directory, FOREIGN_LOCK)
-    if (options.removeForeignLock) {
-      const why = "it is chunkdisk's lock, to be removed as asked"
-      plan.steps.push({ rule, file, action: Action.REMOVE, part, why })
-      continue
+    if (!contents.hasLockFile) continue
+    const found = await findLockFile(files, part)
+    const { state, file } = found
+    const remove = (rule: Rule, why: string): void =>
+      void plan.steps.push({ rule, file, action: Action.REMOVE, part, why })
+    if (state === LockState.LEFT_BEHIND) {
+      remove(Rule.STALE_LOCK, 'a server of this machine that was killed left it')
+    } else if (options.removeForeignLock) {
+      remove(Rule.FOREIGN_LOCK, 'a lock of others, to be removed as asked')
+    } else if (state !== LockState.ABSENT) {
+      const { why, fix } = whyLocked(found)
+      const advice = `${why}; give --remove-foreign-lock ${fix}. Nothing was mended`
+      plan.refusals.push({ rule: Rule.FOREIGN_LOCK, file, advice })
     }
-    const why = "chunkdisk's lock: it uses this directory, or a disk of its stands on this one"
-    const advice = `${why}; if neither is so, give --remove-foreign-lock. Nothing was mended`
-    plan.refusals.push({ rule, file, advice })
   }
 }
 

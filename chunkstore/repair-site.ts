@@ -89,7 +89,7 @@ export class RepairSite {
   }
 }
 
-const NOTHING: PartContents = { chunks: [], temporaries: [], orphans: [], foreignLock: false }
+const NOTHING: PartContents = { chunks: [], temporaries: [], orphans: [], hasLockFile: false }
 
 async function isAbsent(files: Files, directory: string): Promise<boolean> {
   return files.status(directory).then(

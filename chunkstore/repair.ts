@@ -48,7 +48,7 @@ const DEFAULTS: RepairOptions = {
 /** While one of these is found, nobody can tell what belongs to the disk. */
 const BLOCKING: readonly Rule[] = [Rule.DESCRIPTOR, Rule.PARENT, Rule.DUPLICATE_PART]
 
-const FIRST: readonly Rule[] = [Rule.FOREIGN_LOCK, Rule.PART]
+const FIRST: readonly Rule[] = [Rule.FOREIGN_LOCK, Rule.STALE_LOCK, Rule.PART]
 
 /**
  * @param file path of the descriptor
@@ -183,4 +183,5 @@ const ADVICE: Readonly<Record<Rule, string>> = {
   [Rule.ORPHAN]: MENDED_LATER,
   [Rule.TEMPORARY]: MENDED_LATER,
   [Rule.FOREIGN_LOCK]: MENDED_LATER,
+  [Rule.STALE_LOCK]: MENDED_LATER,
 }

@@ -6,8 +6,10 @@ import { requireDirectPart } from './direct.ts'
 import { DiskError } from './disk-error.ts'
 import { makeDurableDirectory, syncDirectory } from './durable-directory.ts'
 import { type Layer, preparePart } from './layer.ts'
+import { LockAccess } from './lock-file.ts'
 import { CACHE_TRAITS } from './options.ts'
 import { Part } from './part.ts'
+import { takeLockFile } from './part-lock.ts'
 import type { PathMap } from './path-map.ts'
 import type { Store } from './store.ts'
 
@@ -105,6 +107,7 @@ export async function openParts(
   added: readonly AddedPart[],
 ): Promise<Part[]> {
   const parts: Part[] = []
+  const lockFiles = { make: options.lockFiles, log: options.log }
   try {
     for (const { directory, chunksMax } of added) {
       await makeDurableDirectory(files, directory).catch((error: Error) => {
@@ -119,6 +122,7 @@ export async function openParts(
         throw new DiskError('EPART', `part directory given twice: ${directory}; give it once`)
       }
       await lockOne(files, part.fd, directory, LockKind.EXCLUSIVE)
+      await takeLockFile(files, part, LockAccess.WRITE, lockFiles)
       await refuseContents(files, part)
       await preparePart(files, part)
       if (CACHE_TRAITS[options.cacheMode].direct) requireDirectPart(part)
@@ -131,8 +135,8 @@ export async function openParts(
 }
 
 async function refuseContents(files: Files, part: Part): Promise<void> {
-  const { chunks, orphans, foreignLock } = await part.scan(files, 0)
-  if (chunks.length + orphans.length === 0 && !foreignLock) return
+  const { chunks, orphans } = await part.scan(files, 0)
+  if (chunks.length + orphans.length === 0) return
   const why = 'belongs to some other disk; choose an empty directory'
   throw new DiskError('EPART', `part ${part.directory} ${why}`)
 }

@@ -25,7 +25,9 @@ Prints a line for each finding. Exits with 0 if all is well, 1 if something is w
   orphan            moved aside: it is beyond the end of the disk
   part              a directory that is missing is made with --create-parts, unless a part that
                     is filled after it holds chunks: most often it is only not mounted
-  foreign-lock      chunkdisk's ".lock" stops every repair; --remove-foreign-lock removes it
+  foreign-lock      chunkdisk's ".lock", that of another machine, or of a disk that was served for
+                    reading stops every repair; --remove-foreign-lock removes it
+  stale-lock        removed: a ".lock" that a server of this machine left behind
 Files go to the directory ".chunknbd-aside" of their part and overwrite nothing there; when you
 have looked at them, delete them. The disk must not be served. Parents are never touched. It may
 be interrupted at any time and run again.
@@ -43,7 +45,7 @@ export function checkCommand(): Command {
     .option('--dry-run', 'with --repair: only say what would be done')
     .option('--create-parts', 'with --repair: make part directories that are missing')
     .option('--prefer-full', 'with --repair: a full chunk wins over an empty one that is newer')
-    .option('--remove-foreign-lock', "with --repair: remove chunkdisk's lock files")
+    .option('--remove-foreign-lock', 'with --repair: remove lock files of others')
     .addOption(mapPathOption())
     .option('--json', 'print the findings as JSON')
     .addHelpText('after', EXAMPLES)

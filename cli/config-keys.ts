@@ -12,6 +12,7 @@ const DISK_KEYS: Keys = {
   trim: '--trim',
   'page-cache': '--page-cache',
   movable: '--movable',
+  'lock-files': '--lock-files',
 }
 
 /** Tables of the file, with the flag behind each key. */
@@ -36,7 +37,14 @@ export const FLAG_TABLES: Readonly<Record<string, Keys>> = {
 export const EXPORT_FLAGS: Keys = { memory: '--memory', uuid: '--uuid', ...DISK_KEYS }
 
 /** Those of them that a disk in memory has no use for. */
-export const FILE_KEYS: readonly string[] = ['uuid', 'cache', 'trim', 'page-cache', 'movable']
+export const FILE_KEYS: readonly string[] = [
+  'uuid',
+  'cache',
+  'trim',
+  'page-cache',
+  'movable',
+  'lock-files',
+]
 
 /** Keys without a flag. */
 export const SERVER_OWN_KEYS = ['default-export'] as const

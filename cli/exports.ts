@@ -75,11 +75,11 @@ export class Exports implements ExportTable {
 
   async #openDisk(
     { name, readOnly }: ExportSettings,
-    { file, cache: cacheMode, trim, movable, pageCache, uuid, mapPath }: DiskSettings,
+    { file, cache: cacheMode, trim, movable, lockFiles, pageCache, uuid, mapPath }: DiskSettings,
     shared: SharedOptions,
   ): Promise<Entry> {
     const paths = new PathMap(mapPath)
-    const options = { ...shared, readOnly, cacheMode, trim, movable, paths }
+    const options = { ...shared, readOnly, cacheMode, trim, movable, lockFiles, paths }
     const disk = await ChunkDisk.open(this.#io.files, file, options)
     const cache = this.#cached(disk, pageCache)
     const serial = uuid === null ? '' : `, UUID ${uuid}`

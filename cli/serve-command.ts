@@ -142,11 +142,11 @@ function logStart(
   io: Io,
   reason: string,
   exports: Exports,
-  { cache, trim, readOnly = false, movable = false, pageCache }: ServeOptions,
+  { cache, trim, readOnly = false, movable = false, lockFiles = false, pageCache }: ServeOptions,
   log: Logger,
 ): void {
   const names = exports.list().map((each) => each.name)
-  const settings = { cache, trim, readOnly, movable, pageCache }
+  const settings = { cache, trim, readOnly, movable, lockFiles, pageCache }
   log.info({ version, engine: io.name, reason, exports: names, ...settings }, 'serving')
   if (io.features.systemCalls) return
   const lost = 'no holes inside chunk files, no sparse maps, reads always go to a thread'

@@ -19,6 +19,7 @@ export interface ServeOptions extends TlsOptions {
   readonly memory?: number
   readonly readOnly?: boolean
   readonly movable?: boolean
+  readonly lockFiles?: boolean
   readonly uuid?: string
   readonly mapPath?: readonly PathEntry[]
   readonly cache: CacheMode
@@ -50,6 +51,10 @@ Trims (clients may send them in every mode; zeros that clients write are always 
   ignore         nothing
 ${TLS_HELP}
 
+Lock files (.lock in every part, as chunkdisk's) tell machines that kernel locks do not reach: those
+of a disk that is written go when it is closed, those of parents and read-only disks stay until you
+remove them. Writers keep to those they find, with or without --lock-files.
+
 Every option can be a variable of the environment (--page-cache: CHUNKNBD_PAGE_CACHE; several
 values with spaces between) or a key in the configuration file (page-cache). Options count more
 than the environment, that more than the file. "chunknbd config check FILE" checks it.
@@ -73,6 +78,10 @@ export function serveCommandLine(): Command {
     .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', blocksArgument)
     .option('--read-only', 'refuse writes; other readers may share the disks')
     .option('--movable', 'others may move chunk files between parts meanwhile (docs/format.md)')
+    .option(
+      '--lock-files',
+      'lock files for machines that kernel locks do not reach (docs/format.md)',
+    )
     .option(
       '--uuid <UUID>',
       'serial number of the only FILE, told in its description',

@@ -20,6 +20,7 @@ export interface DiskSettings {
   /** Bytes. */
   readonly pageCache: number
   readonly movable: boolean
+  readonly lockFiles: boolean
   /** Null: none. */
   readonly uuid: string | null
   readonly mapPath: readonly PathEntry[]
@@ -133,8 +134,10 @@ function exportName(file: string): string {
 }
 
 function ofFile(name: string, file: string, options: ServeOptions): ExportSettings {
-  const { cache, trim, pageCache, movable = false, uuid = null, mapPath = [] } = options
-  const disk = { file: path.resolve(file), cache, trim, pageCache, movable, uuid, mapPath }
+  const { cache, trim, pageCache, movable = false, lockFiles = false } = options
+  const { uuid = null, mapPath = [] } = options
+  const how = { cache, trim, pageCache, movable, lockFiles, uuid, mapPath }
+  const disk = { file: path.resolve(file), ...how }
   return { name, readOnly: options.readOnly === true, disk }
 }
 

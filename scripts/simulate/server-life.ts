@@ -27,7 +27,8 @@ function stackOptions(setting: Setting, note: (words: string) => void): StackOpt
   }
   const log = { info: () => {}, warn: say, error: say }
   const { file } = layers[0]
-  const disk = { file, cache, trim, pageCache, movable: false, uuid: null, mapPath: [] }
+  const how = { movable: false, lockFiles: false, uuid: null, mapPath: [] }
+  const disk = { file, cache, trim, pageCache, ...how }
   return { settings: { name: 'simulated', readOnly: false, disk }, shared: { openFilesMax, log } }
 }
 

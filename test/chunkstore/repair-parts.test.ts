@@ -1,10 +1,13 @@
 import fs from 'node:fs'
+import os from 'node:os'
 import test from 'ava'
 import { DiskError } from '../../chunkstore/disk-error.ts'
 import { repairDisk } from '../../chunkstore/repair.ts'
 import { type DiskFolder, nodeFiles } from '../helpers/chunk-disk.ts'
 import { TestFiles } from '../helpers/test-files.ts'
 import { A, CHUNK, makeDisk, put, repairs, tree } from './repair-macro.ts'
+
+const BOOT_ID = '/proc/sys/kernel/random/boot_id'
 
 test(
   'a directory that is missing may not be mounted',
@@ -102,7 +105,7 @@ const foreign = (folder: DiskFolder): void => {
 
 test("chunkdisk's lock stops everything", repairs, {}, foreign, {
   left: [
-    ['foreign-lock: p/.lock', /if neither is so, give --remove-foreign-lock\. Nothing was mended/],
+    ['foreign-lock: p/.lock', /give --remove-foreign-lock if neither is so\. Nothing was mended/],
     ['orphan: p/chunk8', /repair again when/],
   ],
   p: ['.lock 0', 'chunk8 4096'],
@@ -124,6 +127,41 @@ test("while chunkdisk's lock cannot be removed nothing else is done", async (t) 
   t.like(mends[0], { rule: 'foreign-lock', outcome: 'failed' })
   t.regex(mends[0].message, /^cannot remove it: EPERM/)
   t.deepEqual(tree(folder, 'p'), ['.lock 0', 'chunk8 4096'])
+})
+
+const lockOf =
+  (access: 'read' | 'write', host: string) =>
+  (folder: DiskFolder): void => {
+    const boot = host === os.hostname() ? fs.readFileSync(BOOT_ID, 'utf8').trim() : 'another'
+    const lock = { program: 'chunknbd', access, host, machine: '', boot, process: 7, id: 'x' }
+    put(folder, 'p/.lock', JSON.stringify(lock))
+    put(folder, 'p/chunk8', A)
+  }
+
+test('a lock file left behind is removed', repairs, {}, lockOf('write', os.hostname()), {
+  mends: ['stale-lock: p/.lock: mended', 'orphan: p/chunk8: mended'],
+  p: ['.chunknbd-aside/chunk8 4096'],
+})
+
+test("another machine's lock file stops everything", repairs, {}, lockOf('write', 'nas'), {
+  left: [
+    ['foreign-lock: p/.lock', /^nas is writing to the disk \(process 7\); give --remove-foreign/],
+    ['orphan: p/chunk8', /repair again when/],
+  ],
+})
+
+test('the lock file of a base stops everything', repairs, {}, lockOf('read', os.hostname()), {
+  left: [
+    ['foreign-lock: p/.lock', /served the disk for reading, .* give --remove-foreign-lock when/],
+    ['orphan: p/chunk8', /repair again when/],
+  ],
+})
+
+const removed = { mends: ['foreign-lock: p/.lock: mended', 'orphan: p/chunk8: mended'] }
+const remove = { removeForeignLock: true }
+test('the lock file of a base is removed if asked for', repairs, remove, lockOf('read', 'nas'), {
+  ...removed,
+  p: ['.chunknbd-aside/chunk8 4096'],
 })
 
 const parentBroken = (folder: DiskFolder): void => {

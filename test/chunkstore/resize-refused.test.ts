@@ -191,7 +191,7 @@ test('parts that cannot be added', async (t) => {
   })
   const another = /other belongs to some other disk; choose an empty directory/
   await refuses(t, folder, add('other'), 'EPART', another)
-  await refuses(t, folder, add('windows'), 'EPART', /windows belongs to some other disk/)
+  await refuses(t, folder, add('windows'), 'EINUSE', /windows\/\.lock exists: chunkdisk uses/)
   await refuses(t, folder, add('n', 'a/../n'), 'EPART', /given twice/)
   await refuses(t, folder, add('a.chunkdisk'), 'EPART', /cannot be made: EEXIST/)
   await refuses(t, folder, add('x\ny'), 'EPART', /"[^"]*x\\ny" has a line break/)

@@ -62,6 +62,9 @@ const survives = test.macro<[KillableOptions & { readonly chain: boolean }]>({
     unanswered += disk.model.unanswered
     t.log(`${kills} kills; ${disk.answered} changes answered, all there`)
     t.log(`${unanswered} sectors with one not answered; ${disk.temporaries} temporary files`)
+    t.log(`${disk.locks} lock files`)
+    t.is(disk.locks > 0, options.arguments?.includes('--lock-files') === true)
+    t.false(existsSync(join(disk.part, '.lock')))
     t.true(unanswered > 0)
     if (chain && kills > KILLS_PER_CHILD) t.true(disk.temporaries > 0)
   },
@@ -105,7 +108,9 @@ async function killWhileStarting(
 for (const engine of ENGINES) {
   test(survives, { engine, chain: false, chunkSize: '64K' })
   // Large chunks: a copy takes long, and is killed more often.
-  test(survives, { engine, chain: true, chunkSize: '512K' })
+  // Lock files: every start takes over those of the server that was killed.
+  const options = { chunkSize: '512K', arguments: ['--lock-files'] }
+  test(survives, { engine, chain: true, ...options })
 }
 
 test('a chunk that goes back to what it was is found', async (t) => {

@@ -51,10 +51,10 @@ export function fileSizes(directory: string): Record<string, number> {
   return Object.fromEntries(names(directory).map((name) => [name, stat(directory, name).size]))
 }
 
-/** Changes when any file, its content or its time of change does. */
+/** Changes when any file does, its content or its time of change; but for lock files. */
 export function fingerprint(directory: string): string {
   const digest = createHash('sha256')
-  for (const name of names(directory)) {
+  for (const name of names(directory).filter((each) => each !== '.lock')) {
     digest.update(`${name} ${stat(directory, name).mtimeMs} `)
     digest.update(readFileSync(join(directory, name)))
   }

@@ -183,7 +183,7 @@ export class InjectedStage implements Stage {
   async #start(t: ExecutionContext): Promise<void> {
     const socket = join(tempDirectory(t), 'socket')
     const { cacheMode: cache, trim, openFilesMax } = DEFAULT_OPTIONS
-    const how = { cache, trim, movable: false, uuid: null, mapPath: [] }
+    const how = { cache, trim, movable: false, lockFiles: false, uuid: null, mapPath: [] }
     const disk = { file: this.#file, pageCache: 1 << 20, ...how }
     const shared = { openFilesMax, log: this.#log }
     await this.#exports.open({ name: 'd', readOnly: false, disk }, shared)

@@ -3,7 +3,7 @@
  * that is read, and the files with the rules; what a crash may leave is counted, no more.
  */
 import assert from 'node:assert/strict'
-import { readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 import { checkDisk, Rule } from '../../chunkstore/check.ts'
@@ -35,6 +35,8 @@ export class KillableDisk {
   answered = 0
   /** Temporary files that were left behind. */
   temporaries = 0
+  /** Lock files that were left behind. */
+  locks = 0
   depth = 0
   readonly directory: string
   readonly #t: ExecutionContext
@@ -140,6 +142,7 @@ export class KillableDisk {
     }
     assert.equal(findings.length, temporariesIn(this.part).length)
     this.temporaries += findings.length
+    if (existsSync(join(this.part, '.lock'))) this.locks++
     for (const [part, before] of this.#parents) assert.equal(fingerprint(part), before, part)
   }
 }
