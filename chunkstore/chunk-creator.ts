@@ -152,7 +152,10 @@ export class ChunkCreator {
       chunk.isBound = true
       await files.close(fd).catch(() => {})
       // If it has to stay it is an empty chunk, which reads the same as none.
-      await files.remove(chunk.path).catch(() => (chunk.state = ChunkState.EMPTY))
+      await files.remove(chunk.path).catch(() => {
+        chunk.state = ChunkState.EMPTY
+        this.#store.flusher.partModified(chunk.part)
+      })
       throw error
     }
     this.#appeared(chunk, ChunkState.FULL, fd)

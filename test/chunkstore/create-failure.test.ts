@@ -24,6 +24,9 @@ test('a chunk file that can be neither sized nor removed is an empty chunk', asy
   sameBytes(t, await client.read(0, CHUNK), filled(CHUNK, 0))
   await client.write(0, filled(PAGE))
   sameBytes(t, await client.read(0, PAGE), filled(PAGE))
+  files.take()
+  await client.flush()
+  t.deepEqual(files.take(/^sync/), ['sync chunk0', 'syncDirectory a'], 'its name is new')
 })
 
 test('a failed creation takes no room in its part', async (t) => {
