@@ -1,7 +1,8 @@
 /**
  * A connection over `node:net`. Received bytes go straight into the handler's memory: the handle
  * of the accepted socket is put into a second socket with `onread`. That uses Node's undocumented
- * `_handle`, here and nowhere else; where it is missing, bytes are copied from 'data' events.
+ * `_handle`, here and in `user-buffer.ts` only; where it is missing, bytes are copied from 'data'
+ * events.
  *
  * A send is one gathered system call; what the socket does not take at once Node sends later. A
  * socket error is no exception: the handler hears `closed`.
@@ -32,6 +33,8 @@ export class NodeStream implements Stream {
   #isFinished = false
   /** What 'data' brought and a paused handler did not want. */
   #held: Uint8Array | null = null
+  /** The peer's end came before the handler had taken what is held. */
+  #endIsHeld = false
   readonly #onSent = (error?: Error | null): void => {
     if (!error) this.#handler?.sent()
   }
@@ -39,7 +42,9 @@ export class NodeStream implements Stream {
     const held = this.#held
     this.#held = null
     if (held !== null && this.#handler !== null) this.#copy(this.#handler, held)
-    if (this.#held === null && !this.#isPaused) this.#socket.resume()
+    if (this.#held !== null) return
+    if (!this.#isPaused) this.#socket.resume()
+    if (this.#endIsHeld && !this.#socket.destroyed) this.#ended()
   }
 
   /** @param socket accepted, paused, half-open allowed; nobody else uses it from now on */
@@ -139,7 +144,7 @@ export class NodeStream implements Stream {
     socket.setKeepAlive(true, KEEP_ALIVE_MS)
     socket.on('error', (error) => (this.#error = error))
     // Without a handler: given away by `secure`.
-    socket.on('end', () => this.#handler?.ended())
+    socket.on('end', () => this.#ended())
     socket.on('close', () => this.#handler?.closed(this.#error))
   }
 
@@ -155,6 +160,11 @@ export class NodeStream implements Stream {
     }
     this.#held = left.length > 0 ? left : null
     if (this.#handler === null) this.#refuseHeld()
+  }
+
+  #ended(): void {
+    this.#endIsHeld = this.#held !== null
+    if (!this.#endIsHeld) this.#handler?.ended()
   }
 
   /** What came together with the wish for TLS did not come by TLS. */

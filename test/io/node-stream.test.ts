@@ -33,7 +33,17 @@ test('without the handle of Node, bytes are copied, and pause holds them', async
     echo.stream.resume()
     await new Promise((resolve) => setImmediate(resolve))
   }
+  // The end is not told before what is held.
+  echo.onReceived = (piece) => {
+    echo.onReceived = null
+    echo.stream.pause()
+    sent.push(Buffer.from(piece))
+  }
+  socket.push(Buffer.alloc(2500, 1))
   socket.push(null)
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
+  t.deepEqual(echo.events, ['started'])
+  echo.stream.resume()
   t.is(await echo.over, null)
-  sameBytes(t, Buffer.concat(sent), bytes)
+  sameBytes(t, Buffer.concat(sent), Buffer.concat([bytes, Buffer.alloc(2500, 1)]))
 })
