@@ -29,7 +29,13 @@ export const FLAG_TABLES: Readonly<Record<string, Keys>> = {
     psk: '--tls-psk',
     'verify-peer': '--tls-verify-peer',
   },
-  limits: {},
+  limits: {
+    'max-connections': '--max-connections',
+    'max-connections-per-address': '--max-connections-per-address',
+    'max-connections-per-export': '--max-connections-per-export',
+    'handshake-timeout': '--handshake-timeout',
+    'idle-timeout': '--idle-timeout',
+  },
   defaults: DISK_KEYS,
 }
 

@@ -11,6 +11,7 @@ import { Server } from '../nbd/server.ts'
 import { type Endpoint, formatUri } from '../nbd/uri.ts'
 import { TLS_DEFAULTS } from '../nbd/uri-tls.ts'
 import { Exports } from './exports.ts'
+import { serverLimits } from './limits.ts'
 import { createLogger, type Logger } from './logger.ts'
 import { printLine } from './output.ts'
 import { openFilesPerDisk } from './open-files-limit.ts'
@@ -49,7 +50,8 @@ async function serve(
   try {
     for (const each of wanted) await exports.open(each, { openFilesMax, log })
     exports.defaultExport = settings.defaultExport
-    const server = new Server({ io, exports, log, ...(tls !== null && { tls }) })
+    const limits = serverLimits(options, descriptorLimit(), openFilesMax * wanted.length, log)
+    const server = new Server({ io, exports, limits, log, ...(tls !== null && { tls }) })
     try {
       const mode = tls?.mode ?? TlsMode.OFF
       onHangUp(tls === null ? [] : [tls.reload], log)

@@ -11,10 +11,11 @@ import {
   pageCacheArgument,
   uuidArgument,
 } from './arguments.ts'
+import { type LimitOptions, limitOptions } from './limits.ts'
 import { LOG_LEVELS, type LogLevel } from './logger.ts'
 import { addTlsOptions, TLS_HELP, type TlsOptions } from './tls.ts'
 
-export interface ServeOptions extends TlsOptions {
+export interface ServeOptions extends TlsOptions, LimitOptions {
   readonly listen?: readonly NbdUri[]
   readonly memory?: number
   readonly readOnly?: boolean
@@ -110,7 +111,9 @@ export function serveCommandLine(): Command {
         .choices(Object.values(Engine))
         .default(ENGINE_DEFAULT),
     )
-  return addTlsOptions(command)
+  addTlsOptions(command)
+  for (const option of limitOptions()) command.addOption(option)
+  return command
     .addOption(new Option('--log-level <L>', 'least level').choices(LOG_LEVELS).default('info'))
     .addHelpText('after', EXAMPLES)
 }

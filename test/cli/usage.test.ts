@@ -69,6 +69,13 @@ for (const option of ['dry-run', 'create-parts', 'prefer-full', 'remove-foreign-
   test.serial(isRefused, `check x --${option}`, new RegExp(`--${option} goes with --repair`))
 }
 
+test.serial(isRefused, 'serve x --max-connections 0', /'0'.*whole number above 0/)
+test.serial(isRefused, 'serve x --max-connections-per-address 1e3', /'1e3'.*whole number above 0/)
+test.serial(isRefused, 'serve x --max-connections-per-export -1', /'-1'.*whole number above 0/)
+test.serial(isRefused, 'serve x --handshake-timeout 0', /'0'.*above 0/)
+test.serial(isRefused, 'serve x --handshake-timeout 1m', /'1m'.*a number of seconds/)
+test.serial(isRefused, 'serve x --idle-timeout 2147484', /number of seconds, at most 2147483/)
+
 test.serial(isRefused, 'resize', /missing required argument 'FILE'/)
 test.serial(isRefused, 'resize x', /give the new size of the disk \(--size SIZE\)/)
 test.serial(isRefused, 'resize x --size 5000', /multiple of 4K above 0/)
