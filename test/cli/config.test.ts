@@ -132,9 +132,11 @@ test('flags count more than the environment, that more than the file', (t) => {
   t.deepEqual(cacheOf({ CHUNKNBD_CACHE: 'none' }, flags), ['writeback', 'writeback'])
   const [a, b] = ['a', 'b'].map((name) => diskOf(settingsOf(TWO), name) as DiskSettings)
   t.like(a, { file: '/etc/a.chunkdisk', trim: 'chunks', pageCache: 64 << 20, movable: false })
-  const locked = settingsOf(`defaults.lock-files = true${TWO}\nlock-files = false`)
-  const { lockFiles } = diskOf(locked, 'a') as DiskSettings
-  t.deepEqual([lockFiles, (diskOf(locked, 'b') as DiskSettings).lockFiles], [true, false])
+  const locked = settingsOf(
+    TWO.replace('[defaults]', '$&\nlock-files = true') + 'lock-files = false',
+  )
+  const locks = ['a', 'b'].map((name) => (diskOf(locked, name) as DiskSettings).lockFiles)
+  t.deepEqual(locks, [true, false])
   t.like(b, { file: '/disks/b.chunkdisk', trim: 'chunks', uuid: null })
 })
 
