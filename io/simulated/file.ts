@@ -37,7 +37,10 @@ export class SimulatedFile {
 
   /** What was changed up to `sequence` is durable. */
   sync(sequence: number): void {
-    this.#takeUntil(sequence, (change) => this.#disk.apply(change))
+    this.#takeUntil(sequence, (change) => {
+      // What once made the file longer may have been lost by a sync that failed.
+      this.#disk.apply(change.kind === 'write' ? { ...change, extends: true } : change)
+    })
   }
 
   /**
