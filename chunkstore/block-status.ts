@@ -8,9 +8,11 @@ import { DONE, PENDING, type Status } from '../device/device.ts'
 import { ExtentFlag, ExtentKind, type ExtentList } from '../device/extents.ts'
 import { Seek } from '../io/io.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
+import type { Region } from './checksums/region.ts'
 import { endsBefore } from './file-end.ts'
 import { CHUNKS_PER_CALL_MAX, PAGE_SIZE, SEEKS_PER_CALL_MAX } from './limits.ts'
 import type { Operation } from './operation.ts'
+import { cut } from './holes.ts'
 
 const EIO = 5
 const ENXIO = 6
@@ -31,8 +33,13 @@ export function statusPiece(operation: Operation): Status {
     if (!tell(operation, chunk, operation.pieceLength, ExtentFlag.DATA)) stop(operation)
     return DONE
   }
+  const region = chunk.checksums?.regionAt(operation.position) ?? null
+  if (region !== null) {
+    cut(operation, region.end)
+    if (!store.checksums.mayLook(region, operation)) return PENDING
+  }
   if (!store.use(chunk, operation)) return PENDING
-  const status = searchFile(operation, chunk, extents)
+  const status = searchFile(operation, chunk, region, extents)
   store.release(chunk)
   return status
 }
@@ -64,7 +71,12 @@ function fail(operation: Operation, extents: ExtentList): Status {
   return DONE
 }
 
-function searchFile(operation: Operation, chunk: Chunk, extents: ExtentList): Status {
+function searchFile(
+  operation: Operation,
+  chunk: Chunk,
+  region: Region | null,
+  extents: ExtentList,
+): Status {
   const { files } = operation.store
   const end = operation.position + operation.pieceLength
   operation.fd = chunk.fd
@@ -81,7 +93,10 @@ function searchFile(operation: Operation, chunk: Chunk, extents: ExtentList): St
     const found = operation.result < 0 ? end : Math.min(operation.result, end)
     const pages = found / PAGE_SIZE
     const until = PAGE_SIZE * (kind === ExtentFlag.DATA ? Math.ceil(pages) : Math.floor(pages))
-    const isTold = until <= told || tell(operation, chunk, until - told, kind)
+    // A hole that the checksums do not know of shall be read, and found out.
+    const isTrue = kind === ExtentFlag.DATA || region === null || until <= told
+    const flags = isTrue || region.isZero(told, until - told) ? kind : ExtentFlag.DATA
+    const isTold = until <= told || tell(operation, chunk, until - told, flags)
     if (!isTold || ++operation.budget >= SEEKS_PER_CALL_MAX) {
       // A file system that goes in circles: there must be an answer.
       if (extents.count === 0) tell(operation, chunk, end - told, ExtentFlag.DATA)

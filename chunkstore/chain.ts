@@ -135,7 +135,9 @@ export async function scanChain(
 ): Promise<void> {
   for (const [depth, layer] of layers.entries()) {
     const contents = await layer.scan(files)
-    if (depth < written) await removeTemporaries(files, layer, contents)
+    const writable = depth < written
+    await layer.openChecksums(files, contents, writable)
+    if (writable) await removeTemporaries(files, layer, contents)
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import path from 'node:path'
 import { type Files, LockKind } from '../io/io.ts'
+import { checksumProblems } from './checksums/checksum-problems.ts'
 import { ChunkState } from './chunk.ts'
 import type { Descriptor } from './descriptor.ts'
 import { readDescriptor } from './descriptor-file.ts'
@@ -27,6 +28,7 @@ export const Rule = {
   FOREIGN_LOCK: 'foreign-lock',
   /** A lock file that a server of this machine left behind; only `repair` minds it. */
   STALE_LOCK: 'stale-lock',
+  CHECKSUMS: 'checksums',
 } as const
 export type Rule = (typeof Rule)[keyof typeof Rule]
 
@@ -147,7 +149,8 @@ class Check {
     seen: Map<number, string>,
   ): Promise<void> {
     const { chunkSize, chunkCount } = descriptor.geometry
-    const { chunks, orphans, temporaries } = await this.#scan(part, chunkCount)
+    const contents = await this.#scan(part, chunkCount)
+    const { chunks, orphans, temporaries } = contents
     const add = (rule: Rule, name: string, message: string): void => {
       const file = path.join(part.directory, name)
       this.findings.push({ rule, file, disk: descriptor.file, message })
@@ -163,6 +166,14 @@ class Check {
       add(Rule.TOO_MANY, '', `${chunks.length} chunk files, the quota is ${part.chunksMax}`)
     }
     for (const name of orphans) add(Rule.ORPHAN, name, `the disk has only ${chunkCount} chunks`)
+    for (const { name, message } of await checksumProblems(
+      this.#files,
+      part,
+      descriptor,
+      contents,
+    )) {
+      add(Rule.CHECKSUMS, name, message)
+    }
     if (temporaries.length === 0) return
     const isOurs = isFirst && this.#options.isLocked
     if (!isOurs && (await hasWriter(this.#files, part))) return

@@ -12,6 +12,7 @@
 import fs from 'node:fs'
 import { AwaitedOperation, orThrow } from './awaited-operation.ts'
 import { Chunk, ChunkState, type Waiter } from './chunk.ts'
+import { CopiedSums } from './checksums/copied-sums.ts'
 import { copyChunk } from './copy-chunk.ts'
 import { stateOfSize } from './layer.ts'
 import { COPIES_MAX } from './limits.ts'
@@ -48,6 +49,7 @@ export class ChunkCreator {
     const part = top.partWithRoom()
     if (part === null) return null
     const chunk = new Chunk(index, part, ChunkState.ABSENT)
+    top.checksums?.adopt(chunk)
     part.chunkCount++
     top.chunks.set(index, chunk)
     return chunk
@@ -95,6 +97,8 @@ export class ChunkCreator {
     }
     chunk.forgetUnmapped()
     flusher.chunkModified(chunk)
+    if (chunk.state === ChunkState.EMPTY) chunk.checksums?.emptied()
+    else chunk.checksums?.spoilt()
     this.#store.endExclusive(chunk, 0)
     waiter.wake(errno)
   }
@@ -123,6 +127,7 @@ export class ChunkCreator {
     if (chunk.state !== ChunkState.ABSENT || chunk.isBound) return
     chunk.part.chunkCount--
     this.#store.top.chunks.delete(chunk.index)
+    chunk.checksums?.abandon()
   }
 
   async #makeFull(chunk: Chunk, source: Chunk | null): Promise<void> {
@@ -175,9 +180,10 @@ export class ChunkCreator {
   }
 
   async #copyNow(chunk: Chunk, source: Chunk): Promise<void> {
+    await chunk.checksums?.beginFill()
     const fd = await this.#build(chunk, async (each) => {
       await this.#resize(each)
-      await copyChunk(this.#store, source, each)
+      await this.#copyWithSums(chunk, source, each)
       const sync = new AwaitedOperation()
       sync.fd = each
       orThrow(await sync.run((operation) => this.#store.files.sync(operation)), 'sync')
@@ -204,6 +210,19 @@ export class ChunkCreator {
     }
   }
 
+  async #copyWithSums(chunk: Chunk, source: Chunk, fd: number): Promise<void> {
+    const { checksums, index } = chunk
+    const target = checksums === null ? null : { path: checksums.file, index }
+    const sums = await CopiedSums.begin(this.#store.files, source.checksums, target)
+    try {
+      await copyChunk(this.#store, source, fd, sums)
+      await sums.finish()
+      if (checksums !== null) this.#store.flusher.partModified(checksums.part)
+    } finally {
+      await sums.close()
+    }
+  }
+
   async #resize(fd: number): Promise<void> {
     const truncate = new AwaitedOperation()
     truncate.fd = fd
@@ -213,6 +232,7 @@ export class ChunkCreator {
 
   #appeared(chunk: Chunk, state: ChunkState, fd: number): void {
     chunk.state = state
+    chunk.checksums?.filled()
     this.#store.openFiles.adopt(chunk, fd)
     this.#store.flusher.chunkModified(chunk)
     this.#store.flusher.partModified(chunk.part)

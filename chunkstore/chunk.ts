@@ -8,6 +8,7 @@
  *
  * A write counts in `modified` when it is complete; a sync that began after it sets `synced`.
  */
+import type { ChunkChecksums } from './checksums/chunk-checksums.ts'
 import { UNMAPPED_RANGES_MAX } from './limits.ts'
 import type { Part } from './part.ts'
 import { RangeSet } from './range-set.ts'
@@ -49,6 +50,8 @@ export class Chunk {
   synced = 0
   inDirtySet = false
   readonly waiting: Waiter[] = []
+  /** Null: its layer has none. */
+  checksums: ChunkChecksums | null = null
   #unmapped: RangeSet | null = null
 
   constructor(index: number, part: Part, state: ChunkState) {

@@ -12,6 +12,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type { Files } from '../io/io.ts'
 import { ChainMode, closeChain, openChain, scanChain } from './chain.ts'
+import { CopiedSums } from './checksums/copied-sums.ts'
+import { MovedSums } from './checksums/moved-sums.ts'
 import { Chunk, ChunkState } from './chunk.ts'
 import { DiskError } from './disk-error.ts'
 import { type Layer, refuseDamage } from './layer.ts'
@@ -95,10 +97,13 @@ class Commit {
     const child = this.#child
     const parent = this.#parent
     const chunks = [...child.chunks.values()].sort((a, b) => a.index - b.index)
-    for (const chunk of chunks) await this.#handOver(chunk)
+    const indexes = chunks.map((chunk) => chunk.index)
+    const sums = await MovedSums.begin(this.#files, child, parent, indexes)
+    for (const chunk of chunks) await this.#handOver(chunk, sums)
     // Where a name moved it has to be in its new place for good before it may leave the old one.
     await syncNames(this.#files, parent.parts)
     await syncNames(this.#files, child.parts)
+    await sums.finish()
     return {
       file: child.descriptor.file,
       parent: parent.descriptor.file,
@@ -107,14 +112,16 @@ class Commit {
     }
   }
 
-  async #handOver(chunk: Chunk): Promise<void> {
+  async #handOver(chunk: Chunk, sums: MovedSums): Promise<void> {
     const part = this.#placeFor(chunk)
+    const before = this.#parent.chunks.get(chunk.index)?.checksums?.file ?? null
     if (await this.#rename(chunk, part)) {
       this.#moved++
     } else {
       await this.#copy(chunk, part)
       this.#copied++
     }
+    await sums.move(chunk.checksums?.file ?? null, before, part, chunk.index)
     if (!this.#parent.chunks.has(chunk.index)) part.chunkCount++
     this.#parent.chunks.set(chunk.index, new Chunk(chunk.index, part, chunk.state))
   }
@@ -157,7 +164,8 @@ class Commit {
   async #copy(chunk: Chunk, part: Part): Promise<void> {
     const { chunkSize } = this.#parent.descriptor.geometry
     const size = chunk.state === ChunkState.EMPTY ? 0 : chunkSize
-    await placeCopy(this.#files, chunk.path, part, chunk.index, size)
+    const sums = await CopiedSums.begin(this.#files, chunk.checksums, null)
+    await placeCopy(this.#files, chunk.path, part, chunk.index, size, sums)
     await syncNames(this.#files, [part])
     await this.#files.remove(chunk.path)
   }

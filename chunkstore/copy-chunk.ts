@@ -1,14 +1,20 @@
 /** Copies the data of a parent's chunk into a new file, while requests go on. */
 import { type Chunk, ChunkState } from './chunk.ts'
+import type { CopiedSums } from './checksums/copied-sums.ts'
 import { copyData, damaged } from './copy-data.ts'
 import type { Store } from './store.ts'
 
 /** @param fd the new file, of the chunk size, all hole */
-export async function copyChunk(store: Store, source: Chunk, fd: number): Promise<void> {
+export async function copyChunk(
+  store: Store,
+  source: Chunk,
+  fd: number,
+  sums: CopiedSums,
+): Promise<void> {
   if (source.state !== ChunkState.FULL) throw damaged(source.path)
   await pinOpen(store, source)
   try {
-    await copyData(store.files, source.fd, source.path, fd, store.geometry.chunkSize)
+    await copyData(store.files, source.fd, source.path, fd, store.geometry.chunkSize, sums)
   } finally {
     source.pins--
   }

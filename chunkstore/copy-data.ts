@@ -1,6 +1,7 @@
 /** Copies the data of a file into a new one, step by step; holes stay holes. */
 import { type Files, Seek, type SeekKind } from '../io/io.ts'
 import { AwaitedOperation, orThrow } from './awaited-operation.ts'
+import type { CopiedSums } from './checksums/copied-sums.ts'
 import { STEP_BYTES } from './limits.ts'
 import { pageEnd, pageStart } from './page.ts'
 
@@ -11,7 +12,8 @@ const EIO = 5
 /**
  * @param source an open file of exactly `size` bytes, and its path for messages
  * @param target an open file of `size` bytes, all hole
- * @throws Error with `errno`; EIO if the source is shorter or longer
+ * @param sums is told of everything, in order, or null
+ * @throws Error with `errno`; EIO if the source is shorter or longer, or not what its sums say
  */
 export async function copyData(
   files: Files,
@@ -19,14 +21,16 @@ export async function copyData(
   sourcePath: string,
   target: number,
   size: number,
+  sums: CopiedSums | null = null,
 ): Promise<void> {
   const operation = new AwaitedOperation()
   operation.buffer = files.memory(Math.min(STEP_BYTES, size))
   for (let at = 0; at < size;) {
     operation.fd = source
-    const data = await search(files, operation, at, Seek.DATA, size)
+    const data = pageStart(await search(files, operation, at, Seek.DATA, size))
     const end = pageEnd(await search(files, operation, data, Seek.HOLE, size))
-    const isWhole = await copyRange(files, operation, target, pageStart(data), end)
+    if (data > at) await sums?.hole(at, data - at)
+    const isWhole = await copyRange(files, operation, target, data, end, sums)
     if (!isWhole) throw damaged(sourcePath)
     at = end
   }
@@ -57,6 +61,7 @@ async function copyRange(
   target: number,
   start: number,
   end: number,
+  sums: CopiedSums | null,
 ): Promise<boolean> {
   const source = operation.fd
   for (let at = start; at < end; at += STEP_BYTES) {
@@ -67,6 +72,7 @@ async function copyRange(
     operation.length = Math.min(STEP_BYTES, end - at)
     const count = orThrow(await operation.run((each) => files.read(each)), 'read')
     if (count < operation.length) return false
+    await sums?.data(operation.buffer, at, operation.length)
     operation.fd = target
     orThrow(await operation.run((each) => files.write(each)), 'write')
   }

@@ -2,6 +2,7 @@
 import path from 'node:path'
 import type { Files, FileStatus } from '../io/io.ts'
 import { ChainMode, closeChain, openChain } from './chain.ts'
+import { MarkFile } from './checksums/mark-file.ts'
 import {
   checkedGeometry,
   type Descriptor,
@@ -12,6 +13,7 @@ import { DiskError } from './disk-error.ts'
 import { makeDurableDirectory } from './durable-directory.ts'
 import type { Layer } from './layer.ts'
 import { CHUNK_SIZE_DEFAULT } from './limits.ts'
+import { ChecksumKind } from './options.ts'
 import { Part } from './part.ts'
 import { PathMap } from './path-map.ts'
 import { compatiblePath, ownPath } from './written-path.ts'
@@ -30,6 +32,8 @@ export interface CreateOptions {
   readonly compatible?: boolean
   /** Where directories that the parents' descriptors name are found here. */
   readonly paths?: PathMap
+  /** Null: as the parent; without a parent, none. */
+  readonly checksums?: ChecksumKind | null
 }
 
 /**
@@ -44,6 +48,7 @@ export async function createDisk(files: Files, options: CreateOptions): Promise<
   let text: string
   let descriptor: Descriptor
   try {
+    if (options.compatible === true) refuseChecksums(file, options, parents)
     text = describe(file, options, parents[0]?.descriptor ?? null)
     descriptor = parseDescriptor(text, file, paths)
     await checkParts(files, descriptor, parents)
@@ -82,6 +87,17 @@ async function openParents(files: Files, parent: string, paths: PathMap): Promis
   }
 }
 
+/** chunkdisk would change data and leave the checksums as they were; it stops at their line. */
+function refuseChecksums(file: string, options: CreateOptions, parents: readonly Layer[]): void {
+  if (options.checksums === ChecksumKind.CRC32C) {
+    throw wrong(file, 'chunkdisk knows no checksums: leave out --compatible or --checksums')
+  }
+  const parent = parents.find((each) => each.descriptor.checksums !== ChecksumKind.NONE)
+  if (parent === undefined) return
+  const why = 'has checksums, which chunkdisk cannot read: leave out --compatible'
+  throw wrong(file, `its parent ${parent.descriptor.file} ${why}`)
+}
+
 /** @returns the text of the descriptor */
 function describe(file: string, options: CreateOptions, parent: Descriptor | null): string {
   const diskSize = options.diskSize ?? parent?.geometry.diskSize
@@ -104,7 +120,8 @@ function describe(file: string, options: CreateOptions, parent: Descriptor | nul
     written: writtenPath(part.directory, options.parts.length === 0),
   }))
   const parentWritten = options.parent === null ? null : writtenPath(options.parent, false)
-  return formatDescriptor(parentWritten, geometry, parts)
+  const checksums = options.checksums ?? parent?.checksums ?? ChecksumKind.NONE
+  return formatDescriptor(parentWritten, geometry, parts, checksums)
 }
 
 function checkSame(geometry: Descriptor['geometry'], parent: Descriptor): void {
@@ -152,9 +169,11 @@ async function checkParts(
 }
 
 async function refuseChunks(files: Files, part: Part): Promise<void> {
-  const { chunks, orphans } = await part.scan(files, Number.MAX_SAFE_INTEGER)
-  if (chunks.length + orphans.length === 0) return
-  const why = 'holds chunk files of some other disk; choose an empty directory'
+  const contents = await part.scan(files, Number.MAX_SAFE_INTEGER)
+  const { chunks, orphans, hasMarks, checksumFiles } = contents
+  if (chunks.length + orphans.length + checksumFiles.length === 0 && !hasMarks) return
+  const what = chunks.length + orphans.length > 0 ? 'chunk files' : 'checksums'
+  const why = `holds ${what} of some other disk; choose an empty directory`
   throw new DiskError('EPART', `part ${part.directory} ${why}`)
 }
 
@@ -169,6 +188,8 @@ async function makeParts(files: Files, descriptor: Descriptor): Promise<void> {
     await part.close(files)
     if (made.has(part.identity)) throw twice(directory)
     made.add(part.identity)
+    if (descriptor.checksums === ChecksumKind.NONE) continue
+    await MarkFile.create(files, directory, descriptor.geometry.chunkSize)
   }
 }
 

@@ -1,5 +1,5 @@
 /** Changes numbers in the text of a descriptor; everything else in it stays as it was written. */
-import { findParent, significantLines } from './descriptor.ts'
+import { findParent, isFeature, significantLines } from './descriptor.ts'
 
 export interface DescriptorEdit {
   /** Bytes. */
@@ -21,7 +21,8 @@ export function editDescriptor(text: string, edit: DescriptorEdit): string {
   }
   // A byte order mark may stand before the first line.
   change(size.number, /^(\uFEFF?)[^\r\n]*/, edit.diskSize)
-  const parts = significant.slice(significant.indexOf(size) + 2)
+  const rest = significant.slice(significant.indexOf(size) + 2)
+  const parts = rest.filter((line) => !isFeature(line))
   for (const [index, { number }] of parts.entries()) {
     change(number, /^(\uFEFF?)\d+/, edit.chunksMax[index])
   }

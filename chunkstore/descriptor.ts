@@ -5,6 +5,8 @@
  *   1073741824            size of the disk
  *   67108864              size of a chunk
  *   16 disk.chunks        part: most chunks, one space, directory (may contain spaces)
+ *   checksums crc32c      what the parts hold besides; who does not know of it takes it for a
+ *                         part, a wrong one, and leaves the disk alone
  *
  * The format is that of chunkdisk 1.6. Beyond it we accept `#` comment lines, empty lines, sizes
  * with binary suffixes, and paths relative to the descriptor.
@@ -13,11 +15,14 @@ import path from 'node:path'
 import { DiskError } from './disk-error.ts'
 import { Geometry } from './geometry.ts'
 import { DISK_BYTES_MAX, PAGE_SIZE } from './limits.ts'
+import { ChecksumKind } from './options.ts'
 import { isWindowsPath, PathMap } from './path-map.ts'
 import { formatSize, parseSize } from './size.ts'
 
 /** A first line like this is the disk's size, perhaps a wrong one; any other is the parent. */
 const LIKE_A_SIZE = /^\s*\d+\s*([KMGTP](i?B)?)?\s*$/i
+
+const CHECKSUMS_LINE = /^checksums /
 
 export interface PartLine {
   /** Most chunk files the directory may hold. */
@@ -36,6 +41,7 @@ export interface Descriptor {
   /** Absolute path of the parent's descriptor, or null. */
   readonly parent: string | null
   readonly parentWritten: string | null
+  readonly checksums: ChecksumKind
 }
 
 /**
@@ -55,7 +61,9 @@ export function parseDescriptor(text: string, file: string, paths = PathMap.NONE
   const places = { disk: placeOf(lines[next]), chunk: placeOf(lines[next + 1]) }
   const geometry = checkedGeometry(diskSize, chunkSize, file, places)
   const parent = hasParent ? locate(parentLine.text, parentLine, file, paths) : null
-  const parts = lines.slice(next + 2).map((line) => parsePart(line, file, paths))
+  const rest = lines.slice(next + 2)
+  const checksums = parseChecksums(rest.filter(isFeature), file)
+  const parts = rest.filter((line) => !isFeature(line)).map((line) => parsePart(line, file, paths))
   checkQuota(parts, geometry, file)
   return {
     file,
@@ -63,6 +71,7 @@ export function parseDescriptor(text: string, file: string, paths = PathMap.NONE
     parts,
     parent,
     parentWritten: hasParent ? parentLine.text : null,
+    checksums,
   }
 }
 
@@ -70,6 +79,11 @@ export interface Line {
   readonly text: string
   /** From 1. */
   readonly number: number
+}
+
+/** Among the lines of the parts: it says what they hold besides. */
+export function isFeature({ text }: Line): boolean {
+  return CHECKSUMS_LINE.test(text)
 }
 
 /** @returns the line that names the parent, or null */
@@ -146,6 +160,16 @@ function parsePart(line: Line, file: string, paths: PathMap): PartLine {
   return { chunksMax, written, directory: locate(written, line, file, paths) }
 }
 
+function parseChecksums(lines: readonly Line[], file: string): ChecksumKind {
+  const [line, second] = lines
+  if (line === undefined) return ChecksumKind.NONE
+  if (second !== undefined) throw broken(file, `line ${second.number}: checksums are named twice`)
+  const written = line.text.replace(CHECKSUMS_LINE, '').trim()
+  if (written === ChecksumKind.CRC32C) return ChecksumKind.CRC32C
+  const known = `this version of chunknbd knows "${ChecksumKind.CRC32C}"`
+  throw broken(file, `line ${line.number}: unknown checksums "${written}"; ${known}`)
+}
+
 function checkQuota(parts: readonly PartLine[], geometry: Geometry, file: string): void {
   if (parts.length === 0) throw broken(file, 'it names no part (a line "MAX_CHUNKS DIRECTORY")')
   const room = parts.reduce((sum, part) => sum + part.chunksMax, 0)
@@ -171,9 +195,11 @@ export function formatDescriptor(
   parent: string | null,
   geometry: Geometry,
   parts: readonly { readonly chunksMax: number; readonly written: string }[],
+  checksums: ChecksumKind = ChecksumKind.NONE,
 ): string {
   const lines = parent === null ? [] : [parent]
   lines.push(String(geometry.diskSize), String(geometry.chunkSize))
   for (const part of parts) lines.push(`${part.chunksMax} ${part.written}`)
+  if (checksums !== ChecksumKind.NONE) lines.push(`checksums ${checksums}`)
   return lines.join('\n') + '\n'
 }

@@ -20,10 +20,18 @@ import { requireDirect } from './direct.ts'
 import { DiskError } from './disk-error.ts'
 import { Gate } from './gate.ts'
 import { Kind } from './kind.ts'
+import type { Layer } from './layer.ts'
 import { PAGE_SIZE } from './limits.ts'
 import { scanMoving } from './movable.ts'
 import { Operation } from './operation.ts'
-import { CACHE_TRAITS, DEFAULT_OPTIONS, type DiskOptions, makesHoles, TrimMode } from './options.ts'
+import {
+  CACHE_TRAITS,
+  ChecksumKind,
+  DEFAULT_OPTIONS,
+  type DiskOptions,
+  makesHoles,
+  TrimMode,
+} from './options.ts'
 import { resizeDisk, type ResizeOptions, type ResizeResult, type ResizeSite } from './resize.ts'
 import { Store } from './store.ts'
 
@@ -64,6 +72,7 @@ export class ChunkDisk implements Device {
     const lockFiles = { make: all.lockFiles, log: all.log }
     const layers = await openChain(files, path.resolve(file), mode, all.paths, lockFiles)
     try {
+      if (all.movable) refuseChecksums(layers[0])
       if (all.movable) await scanMoving(files, layers)
       else await scanChain(files, layers, all.readOnly ? 0 : 1)
       if (!all.readOnly) await layers[0].prepareWriting(files)
@@ -71,6 +80,9 @@ export class ChunkDisk implements Device {
     } catch (error) {
       await closeChain(files, layers)
       throw error
+    }
+    for (const { file, message } of layers.flatMap((layer) => layer.checksums?.problems ?? [])) {
+      all.log.error({ file }, message)
     }
     const store = new Store(files, layers, all)
     if (!all.readOnly) store.flusher.inherit()
@@ -146,6 +158,20 @@ export class ChunkDisk implements Device {
 
   submit(): void {
     this.#store.files.submit()
+  }
+
+  /**
+   * Makes the checksums of regions that nobody wrote to for a while durable, so that they can be
+   * verified even after a crash. Happens by itself: see `DiskOptions.settleMs`.
+   */
+  async settle(): Promise<void> {
+    await this.#store.keeper?.settle()
+  }
+
+  /** Regions whose checksums are not durable yet. */
+  get unsettled(): number {
+    const { keeper, top } = this.#store
+    return keeper === null ? 0 : (top.checksums?.marks.count ?? 0)
   }
 
   /** @returns an errno if the disk takes no changes */
@@ -234,9 +260,17 @@ export class ChunkDisk implements Device {
     await this.#resizing
     await this.#until(() => this.#active === 0)
     await store.flusher.flushAll()
+    await store.keeper?.close()
     await store.openFiles.closeAll()
     await closeChain(store.files, store.layers)
     if (store.flusher.failure === 0) return
     throw new DiskError('ESYNC', `${this.file}: the last writes could not be synced to the disk`)
   }
+}
+
+/** Their files are not moved with the chunks while the disk is served. */
+function refuseChecksums({ descriptor: { file, checksums } }: Layer): void {
+  if (checksums === ChecksumKind.NONE) return
+  const why = 'it has checksums, so its chunk files cannot be moved while it is served'
+  throw new DiskError('EPART', `${file}: ${why}: leave out --movable`)
 }

@@ -7,6 +7,8 @@
 import path from 'node:path'
 import type { Files } from '../io/io.ts'
 import { ChainMode, closeChain, openChain, scanChain } from './chain.ts'
+import { CopiedSums } from './checksums/copied-sums.ts'
+import { markChunks, unmarkChunks } from './checksums/moved-sums.ts'
 import { Chunk, ChunkState } from './chunk.ts'
 import { withoutParent } from './descriptor.ts'
 import { DiskError } from './disk-error.ts'
@@ -42,8 +44,11 @@ export async function flattenDisk(
     await scanChain(files, layers, 1)
     await child.prepareWriting(files)
     const wanted = showingThrough(layers)
+    const indexes = wanted.map((chunk) => chunk.index)
+    if (child.checksums !== null) await markChunks(child.checksums, indexes)
     for (const source of wanted) await copyDown(files, source, child)
     await syncNames(files, child.parts)
+    if (child.checksums !== null) await unmarkChunks(child.checksums, indexes)
     await files.replaceText(child.descriptor.file, withoutParent(child.text))
     return {
       file: child.descriptor.file,
@@ -73,7 +78,10 @@ async function copyDown(files: Files, source: Chunk, child: Layer): Promise<void
   const part = child.partWithRoom()
   if (part === null) throw new DiskError('EPART', `${child.descriptor.file}: no part has room`)
   const { chunkSize } = child.descriptor.geometry
-  await placeCopy(files, source.path, part, source.index, chunkSize)
+  const { index } = source
+  const target = child.checksums === null ? null : { path: part.checksumPath(index), index }
+  const sums = await CopiedSums.begin(files, source.checksums, target)
+  await placeCopy(files, source.path, part, index, chunkSize, sums)
   part.chunkCount++
   child.chunks.set(source.index, new Chunk(source.index, part, ChunkState.FULL))
 }

@@ -10,6 +10,7 @@
  * time, so from then on every write and flush fails until the disk is opened again.
  */
 import fs from 'node:fs'
+import { FlushedSums } from './checksums/flushed-sums.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
 import { AwaitedOperation } from './awaited-operation.ts'
 import { FLUSH_PARALLEL } from './limits.ts'
@@ -102,10 +103,14 @@ export class Flusher {
     const chunks = [...this.#dirtyChunks]
     this.#dirtyChunks.clear()
     for (const chunk of chunks) chunk.inDirtySet = false
+    const { keeper } = this.#store
+    const sums = keeper === null ? null : new FlushedSums(this.#store, chunks)
+    const errno = await this.#syncChunks(chunks)
+    await sums?.saved
     const parts = [...this.#dirtyParts]
     this.#dirtyParts.clear()
-    const errno = await this.#syncChunks(chunks)
-    for (const part of parts) await this.#syncPart(part)
+    for (const part of parts) await this.syncPart(part)
+    await sums?.finish()
     return errno
   }
 
@@ -115,7 +120,7 @@ export class Flusher {
     let errno = 0
     const work = async (): Promise<void> => {
       while (next < chunks.length) {
-        const outcome = await this.#syncChunk(chunks[next++])
+        const outcome = await this.syncChunk(chunks[next++])
         errno ||= outcome
       }
     }
@@ -123,8 +128,11 @@ export class Flusher {
     return errno
   }
 
-  /** @returns as `#round` */
-  async #syncChunk(chunk: Chunk): Promise<number> {
+  /**
+   * Makes what was written to the chunk's file until now durable. A failed sync is final.
+   * @returns as `#round`
+   */
+  async syncChunk(chunk: Chunk): Promise<number> {
     const covered = chunk.modified
     if (covered <= chunk.synced) return 0
     if (chunk.fd < 0) return this.#syncClosed(chunk, covered)
@@ -179,7 +187,8 @@ export class Flusher {
     return status.links > 0
   }
 
-  async #syncPart(part: Part): Promise<void> {
+  /** The same for names in a part. */
+  async syncPart(part: Part): Promise<void> {
     const covered = part.modified
     if (covered <= part.synced) return
     const operation = new AwaitedOperation()
@@ -233,7 +242,7 @@ export class Flusher {
 
   async #syncThese(chunks: Chunk[], parts: Set<Part>, waiter: FlushWaiter): Promise<void> {
     const errno = await this.#syncChunks(chunks)
-    for (const part of parts) await this.#syncPart(part)
+    for (const part of parts) await this.syncPart(part)
     waiter.flushed(this.failure || errno)
   }
 

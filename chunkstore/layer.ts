@@ -4,6 +4,7 @@
  */
 import path from 'node:path'
 import type { Files, LockKind } from '../io/io.ts'
+import { LayerChecksums } from './checksums/layer-checksums.ts'
 import { Chunk, ChunkState } from './chunk.ts'
 import type { Descriptor } from './descriptor.ts'
 import { DescriptorFile, lockOne } from './descriptor-file.ts'
@@ -15,6 +16,8 @@ export class Layer {
   readonly parts: Part[]
   /** Chunks that have a file, by index. */
   readonly chunks = new Map<number, Chunk>()
+  /** Null: it has none, or nobody asked (`openChecksums`). */
+  checksums: LayerChecksums | null = null
   #source: DescriptorFile
 
   constructor(source: DescriptorFile) {
@@ -108,6 +111,20 @@ export class Layer {
   }
 
   /**
+   * Finds out what is known of the chunks' data, after `scan`.
+   * @throws DiskError EPART
+   */
+  async openChecksums(
+    files: Files,
+    contents: readonly PartContents[],
+    writable: boolean,
+  ): Promise<void> {
+    await this.checksums?.close()
+    this.checksums = null
+    this.checksums = await LayerChecksums.open(files, this, contents, writable)
+  }
+
+  /**
    * Finds out what the parts can do, before anything is written to them.
    * @throws DiskError EPART if one cannot be written
    */
@@ -123,7 +140,7 @@ export class Layer {
   /** Nothing was written through these descriptors, so it says nothing if one fails to close. */
   async close(files: Files): Promise<void> {
     const closing = this.parts.map((part) => part.close(files))
-    closing.push(this.#source.close(files))
+    closing.push(this.#source.close(files), this.checksums?.close() ?? Promise.resolve())
     await Promise.allSettled(closing)
   }
 }

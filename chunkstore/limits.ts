@@ -79,3 +79,44 @@ export const MOVE_SEEN_MS_MAX = 2000
 
 /** With movable chunks the parts are counted again before a new chunk, if it is so long ago. */
 export const MOVE_RECOUNT_MS = 1000
+
+/** Pages whose sums and write-intent mark go together: as many as fit into a page with a seal. */
+export const CHECKSUM_REGION_PAGES = 1008
+
+/** Regions of a disk whose sums are kept in memory, 4 KiB each; more only while all are in use. */
+export const CHECKSUM_REGIONS_MAX = 16_384
+
+/** Neighbours whose sums are read from the file together. */
+export const CHECKSUM_LOAD_REGIONS = 16
+
+/** A mark is set for up to so many regions at once, while writes go to ever new ones. */
+export const MARKS_AHEAD_MAX = 16
+
+/** How often regions at rest are looked for. */
+export const SETTLE_MS = 1000
+
+/** A region is at rest when nobody has written to it for so many of these times. */
+export const SETTLE_IDLE = 3
+
+/** If its data was not flushed by then, it is after so many. */
+export const SETTLE_SYNC_IDLE = 30
+
+/** Bytes a second that a scrub reads of a disk that is being served, unless asked otherwise. */
+export const SCRUB_SERVED_RATE = 64 << 20
+
+/** A scrub that does not keep up with its rate makes up for so long, no more. */
+export const SCRUB_BURST_MS = 100
+
+/** A page is damaged if it is found so this many times, with such pauses between. */
+export const SCRUB_CONFIRMATIONS = 3
+export const SCRUB_CONFIRM_MS = 20
+
+/** What is being written is looked at again so often, with such pauses between. */
+export const SCRUB_RETURNS_MAX = 4
+export const SCRUB_RETURN_MS = 1500
+
+/** Passes over a disk whose checksums are made anew: what is not done then cannot be. */
+export const REBUILD_PASSES_MAX = 40
+
+/** Chunks and crashed regions settled in one of these times, while there are requests. */
+export const SETTLE_BUSY_MAX = 16

@@ -170,7 +170,9 @@ export class OpenFiles {
   }
 
   #mustSync(chunk: Chunk): boolean {
-    return this.#store.cache.syncs && chunk.modified > chunk.synced
+    // Checksums that are to be believed must not be newer than the data.
+    const syncs = this.#store.cache.syncs || chunk.checksums !== null
+    return syncs && chunk.modified > chunk.synced
   }
 
   async #close(chunk: Chunk): Promise<void> {

@@ -13,6 +13,7 @@ import { DONE, PENDING, type Request, RequestFlag, type Status } from '../device
 import type { ExtentList } from '../device/extents.ts'
 import { FileOperation } from '../io/io.ts'
 import type { Chunk, Waiter } from './chunk.ts'
+import type { Region } from './checksums/region.ts'
 import type { FlushWaiter } from './flusher.ts'
 import { readPiece } from './read.ts'
 import { statusPiece } from './block-status.ts'
@@ -39,6 +40,12 @@ export class Operation extends FileOperation implements Waiter, FlushWaiter {
   index = 0
   /** The chunk in use by the piece. */
   chunk: Chunk | null = null
+  /** Where the piece is, if its layer has checksums: then it lies in one region. */
+  region: Region | null = null
+  /** Count of the region's changes when its data was asked for. */
+  changes = 0
+  /** The data did not match while it was changed: it is read again while nobody uses the chunk. */
+  isAlone = false
   step: Step = ended
   /** Existing chunks in a wide trim's range, ascending, or null. */
   present: Float64Array | null = null
@@ -66,6 +73,8 @@ export class Operation extends FileOperation implements Waiter, FlushWaiter {
     this.end = request.offset + request.length
     this.present = null
     this.budget = 0
+    this.region = null
+    this.isAlone = false
     this.#wakeErrno = 0
     this.#syncing = false
     const status = this.#advance()
@@ -156,6 +165,7 @@ export class Operation extends FileOperation implements Waiter, FlushWaiter {
     this.request = null
     this.extents = null
     this.chunk = null
+    this.region = null
     this.present = null
     this.#recycle(this)
   }

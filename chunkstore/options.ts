@@ -1,5 +1,5 @@
 /** How a disk is opened. */
-import { OPEN_FILES_MAX } from './limits.ts'
+import { OPEN_FILES_MAX, SETTLE_MS } from './limits.ts'
 import { PathMap } from './path-map.ts'
 
 /** The part of a logger that is used here; pino fits. */
@@ -42,6 +42,14 @@ export const CACHE_TRAITS: Readonly<Record<CacheMode, CacheTraits>> = {
   unsafe: { direct: false, through: false, syncs: false },
 }
 
+/** What of a disk's pages is kept to know them again. */
+export const ChecksumKind = {
+  NONE: 'none',
+  /** A CRC-32C of each page of 4 KiB. */
+  CRC32C: 'crc32c',
+} as const
+export type ChecksumKind = (typeof ChecksumKind)[keyof typeof ChecksumKind]
+
 /** What a trim does. In brackets: chunkdisk's options for it. */
 export const TrimMode = {
   /** A whole chunk becomes an empty file, part of one a hole (-X 1 -Z 1). */
@@ -78,6 +86,11 @@ export interface DiskOptions {
   readonly openFilesMax: number
   /** Where directories that the descriptors name are found here. */
   readonly paths: PathMap
+  /**
+   * How often the checksums of regions at rest are made durable, milliseconds. Infinity: only when
+   * `ChunkDisk.settle` is called, and at the end.
+   */
+  readonly settleMs: number
   readonly log: Log
 }
 
@@ -91,5 +104,6 @@ export const DEFAULT_OPTIONS: DiskOptions = {
   lockFiles: false,
   openFilesMax: OPEN_FILES_MAX,
   paths: PathMap.NONE,
+  settleMs: SETTLE_MS,
   log: SILENT,
 }

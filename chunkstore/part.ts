@@ -13,6 +13,10 @@ import type { OwnLock } from './part-lock.ts'
 const { O_RDONLY, O_DIRECTORY } = fs.constants
 const CHUNK_NAME = /^chunk(0|[1-9]\d*)$/i
 const TEMPORARY_NAME = /^\.tmp-(?:chunk\d+|\.lock-[\da-f-]+)$/
+const CHECKSUM_NAME = /^crc32c-(0|[1-9]\d*)$/
+
+/** Present if the disk has checksums: see `checksums/mark-file.ts`. */
+export const MARKS_NAME = 'checksums'
 
 export interface ChunkName {
   readonly index: number
@@ -32,6 +36,10 @@ export interface PartContents {
   /** Chunk names whose index is beyond the disk. */
   readonly orphans: readonly string[]
   readonly hasLockFile: boolean
+  /** The part belongs to a disk with checksums. */
+  readonly hasMarks: boolean
+  /** Of which chunks there are checksum files. */
+  readonly checksumFiles: readonly number[]
 }
 
 const NO_ABILITIES: DirectoryAbilities = {
@@ -68,6 +76,11 @@ export class Part {
 
   chunkPath(index: number): string {
     return path.join(this.directory, this.#names.get(index) ?? `chunk${index}`)
+  }
+
+  /** Not `chunk...`: chunkdisk would take it for one. */
+  checksumPath(index: number): string {
+    return path.join(this.directory, `crc32c-${index}`)
   }
 
   temporaryPath(index: number): string {
@@ -139,7 +152,17 @@ export class Part {
       chunks.push(...(await Promise.all(batch.map((each) => this.#look(files, each)))))
     }
     for (const { index, name } of chunks) this.setName(index, name)
-    return { chunks, temporaries, orphans, hasLockFile: names.includes(LOCK_FILE) }
+    return {
+      chunks,
+      temporaries,
+      orphans,
+      hasLockFile: names.includes(LOCK_FILE),
+      hasMarks: names.includes(MARKS_NAME),
+      checksumFiles: names.flatMap((name) => {
+        const match = CHECKSUM_NAME.exec(name)
+        return match === null ? [] : [Number(match[1])]
+      }),
+    }
   }
 
   /** @returns names of chunk files from `first` to `last`, both included */

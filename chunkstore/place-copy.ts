@@ -5,6 +5,7 @@
 import fs from 'node:fs'
 import type { Files } from '../io/io.ts'
 import { AwaitedOperation, orThrow } from './awaited-operation.ts'
+import type { CopiedSums } from './checksums/copied-sums.ts'
 import { copyData } from './copy-data.ts'
 import type { Part } from './part.ts'
 
@@ -13,6 +14,7 @@ const { O_CREAT, O_RDONLY, O_RDWR, O_TRUNC } = fs.constants
 /**
  * @param from path of a chunk file of exactly `size` bytes, which may be 0
  * @param part where the copy goes; a file of that index there is replaced
+ * @param sums of the source, which are verified, and of the copy
  */
 export async function placeCopy(
   files: Files,
@@ -20,17 +22,20 @@ export async function placeCopy(
   part: Part,
   index: number,
   size: number,
+  sums: CopiedSums,
 ): Promise<void> {
   const temporary = part.temporaryPath(index)
   const source = await files.open(from, O_RDONLY)
   try {
-    await writeCopy(files, source, from, temporary, size)
+    await writeCopy(files, source, from, temporary, size, sums)
+    await sums.finish()
     await files.rename(temporary, part.chunkPath(index))
   } catch (error) {
     await files.remove(temporary).catch(() => {})
     throw error
   } finally {
     await files.close(source)
+    await sums.close().catch(() => {})
   }
 }
 
@@ -40,6 +45,7 @@ async function writeCopy(
   from: string,
   temporary: string,
   size: number,
+  sums: CopiedSums,
 ): Promise<void> {
   const target = await files.open(temporary, O_RDWR | O_CREAT | O_TRUNC)
   try {
@@ -47,7 +53,7 @@ async function writeCopy(
     operation.fd = target
     operation.length = size
     orThrow(await operation.run((each) => files.truncate(each)), `truncate ${temporary}`)
-    await copyData(files, source, from, target, size)
+    await copyData(files, source, from, target, size, sums)
     await syncFile(files, target, temporary)
   } finally {
     await files.close(target)

@@ -4,25 +4,19 @@
  */
 import { DONE, PENDING, RequestFlag, type Status } from '../device/device.ts'
 import { ExtentFlag } from '../device/extents.ts'
-import { Seek } from '../io/io.ts'
 import { ChunkState } from './chunk.ts'
-import { endsBefore } from './file-end.ts'
-import { HOLE_SEARCH_BYTES_MIN, PAGE_SIZE } from './limits.ts'
+import { readVerified } from './checksums/verified-read.ts'
+import { giveZeros, inHole, place, readFailed, wantsHoles } from './holes.ts'
 import type { Operation } from './operation.ts'
-import { pageEnd, pageStart } from './page.ts'
 
 const EIO = 5
-/** No data behind this position. */
-const ENXIO = 6
-
-/** Extent entries kept free, so that data can always be appended after the last hole. */
-const EXTENTS_RESERVED = 2
 
 export function readPiece(operation: Operation): Status {
   const { store } = operation
   const chunk = store.find(operation.index)
   if (chunk === null || chunk.state === ChunkState.EMPTY) return giveZeros(operation)
   if (chunk.state === ChunkState.DAMAGED) return EIO
+  if (chunk.checksums !== null) return readVerified(operation, chunk, chunk.checksums)
   if (!store.use(chunk, operation)) return PENDING
   operation.chunk = chunk
   operation.fd = chunk.fd
@@ -33,67 +27,11 @@ export function readPiece(operation: Operation): Status {
   return readData(operation)
 }
 
-function wantsHoles(operation: Operation): boolean {
-  const { extents } = operation
-  if (extents === null || operation.pieceLength < HOLE_SEARCH_BYTES_MIN) return false
-  return extents.count + EXTENTS_RESERVED < extents.capacity
-}
-
-/** Cuts the piece where data and hole meet. @returns whether what is left of it is a hole */
-function inHole(operation: Operation): boolean {
-  const { files } = operation.store
-  const start = operation.position
-  files.seek(operation, Seek.HOLE)
-  // An error: this file system cannot tell, everything is data.
-  if (operation.result !== start) {
-    if (operation.result > start) cut(operation, pageEnd(operation.result))
-    return false
-  }
-  files.seek(operation, Seek.DATA)
-  if (operation.result === -ENXIO) return !endsBefore(operation, start + operation.pieceLength)
-  if (operation.result <= start) return false
-  const data = pageStart(operation.result)
-  cut(operation, Math.max(data, start + PAGE_SIZE))
-  return data > start
-}
-
-function cut(operation: Operation, end: number): void {
-  operation.pieceLength = Math.min(operation.pieceLength, end - operation.position)
-}
-
-function giveZeros(operation: Operation): Status {
-  const { extents, pieceLength } = operation
-  if (extents !== null && extents.count + EXTENTS_RESERVED <= extents.capacity) {
-    extents.append(pieceLength, ExtentFlag.HOLE | ExtentFlag.ZERO)
-    return DONE
-  }
-  place(operation)
-  operation.buffer.fill(0, operation.bufferOffset, operation.bufferOffset + pieceLength)
-  extents?.append(pieceLength, ExtentFlag.DATA)
-  return DONE
-}
-
-/** Where in the request's buffer the piece goes. */
-function place(operation: Operation): void {
-  const { request } = operation
-  if (request === null) return
-  operation.buffer = request.buffer
-  operation.bufferOffset = request.bufferOffset + (operation.at - request.offset)
-  operation.length = operation.pieceLength
-}
-
 function readData(operation: Operation): Status {
   place(operation)
   operation.atOnce = ((operation.request?.flags ?? 0) & RequestFlag.AT_ONCE) !== 0
   operation.step = afterRead
   return operation.store.files.read(operation) ? afterRead(operation) : PENDING
-}
-
-function readFailed({ store, chunk, result, position }: Operation): Status {
-  const errno = result < 0 ? -result : EIO
-  const what = result < 0 ? 'cannot be read' : 'is shorter than its chunk'
-  store.faults.report(chunk?.path ?? '', errno, `chunk file ${what}`, { position })
-  return errno
 }
 
 function afterRead(operation: Operation): Status {

@@ -89,7 +89,14 @@ export class RepairSite {
   }
 }
 
-const NOTHING: PartContents = { chunks: [], temporaries: [], orphans: [], hasLockFile: false }
+const NOTHING: PartContents = {
+  chunks: [],
+  temporaries: [],
+  orphans: [],
+  hasLockFile: false,
+  hasMarks: false,
+  checksumFiles: [],
+}
 
 async function isAbsent(files: Files, directory: string): Promise<boolean> {
   return files.status(directory).then(

@@ -184,4 +184,5 @@ const ADVICE: Readonly<Record<Rule, string>> = {
   [Rule.TEMPORARY]: MENDED_LATER,
   [Rule.FOREIGN_LOCK]: MENDED_LATER,
   [Rule.STALE_LOCK]: MENDED_LATER,
+  [Rule.CHECKSUMS]: 'bring the file back, or make all checksums anew: "chunknbd scrub --rebuild"',
 }

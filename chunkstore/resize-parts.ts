@@ -1,6 +1,7 @@
 /** The part directories of a disk that gets another size: room for every chunk, and new ones. */
 import path from 'node:path'
 import { type Files, LockKind } from '../io/io.ts'
+import { MarkFile } from './checksums/mark-file.ts'
 import { lockOne } from './descriptor-file.ts'
 import { requireDirectPart } from './direct.ts'
 import { DiskError } from './disk-error.ts'
@@ -103,7 +104,7 @@ function describe(layer: Layer, { directory, isRelative }: PartRequest, paths: P
  * @throws DiskError EPART, EINUSE, EDIRECT
  */
 export async function openParts(
-  { files, options }: Store,
+  { files, options, top, geometry }: Store,
   added: readonly AddedPart[],
 ): Promise<Part[]> {
   const parts: Part[] = []
@@ -124,6 +125,7 @@ export async function openParts(
       await lockOne(files, part.fd, directory, LockKind.EXCLUSIVE)
       await takeLockFile(files, part, LockAccess.WRITE, lockFiles)
       await refuseContents(files, part)
+      if (top.checksums !== null) await MarkFile.provide(files, directory, geometry.chunkSize)
       await preparePart(files, part)
       if (CACHE_TRAITS[options.cacheMode].direct) requireDirectPart(part)
     }

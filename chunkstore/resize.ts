@@ -21,7 +21,7 @@ import { closeParts, openParts, type PartRequest, planParts } from './resize-par
 import { otherChildren } from './siblings.ts'
 import { formatSize } from './size.ts'
 import type { Store } from './store.ts'
-import { clearBehind, flush, forget, removeChunks, TailSearch } from './tail.ts'
+import { clearBehind, flush, forget, removeChunks, removeSums, TailSearch } from './tail.ts'
 
 const EIO = 5
 
@@ -184,6 +184,7 @@ async function clearTail(store: Store, last: number, used: number): Promise<void
   await flush(store)
   const [failure] = (await removeChunks(store, last + 1)).values()
   if (failure !== undefined) throw failure
+  await removeSums(store, last + 1)
   // Whoever removed them: they must not come back when they would be part of the disk.
   await syncNames(store.files, store.top.parts)
 }
@@ -196,6 +197,7 @@ async function discardTail(store: Store, last: number, used: number): Promise<st
   await clearBehind(store, last, used).catch(warn)
   const left = [...(await removeChunks(store, last + 1)).keys()]
   for (const chunk of left) forget(store, chunk)
+  await removeSums(store, last + 1).catch(warn)
   await syncNames(store.files, store.top.parts).catch(warn)
   return left.map((chunk) => chunk.path)
 }

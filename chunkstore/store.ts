@@ -4,6 +4,8 @@
  */
 import fs from 'node:fs'
 import type { Files } from '../io/io.ts'
+import { Checksums } from './checksums/checksums.ts'
+import { Keeper } from './checksums/keeper.ts'
 import { type Chunk, ChunkState, type Waiter } from './chunk.ts'
 import { ChunkCreator } from './chunk-creator.ts'
 import { FaultLog } from './fault-log.ts'
@@ -38,6 +40,9 @@ export class Store {
   readonly creator: ChunkCreator
   /** Null: nobody moves chunk files while the disk is open. */
   readonly movable: Movable | null
+  readonly checksums: Checksums
+  /** Null: the written layer has no checksums. */
+  readonly keeper: Keeper | null
   /** Something was asked since the last sweep for what is idle. */
   touched = false
   readonly faults: FaultLog
@@ -58,6 +63,12 @@ export class Store {
     this.openFiles = new OpenFiles(this)
     this.creator = new ChunkCreator(this)
     this.movable = options.movable ? new Movable(files, this.top, options.log) : null
+    this.checksums = new Checksums(this)
+    const written = this.top.checksums?.writable === true ? this.top.checksums : null
+    this.keeper = written === null ? null : new Keeper(this, this.checksums, written)
+    if (written !== null) {
+      written.onFailed = (file, errno) => this.flusher.fail(file, errno, 'sync failed')
+    }
   }
 
   /** What zeros are written from, `STEP_BYTES` of them; made at the first use, never written to. */

@@ -4,6 +4,7 @@ import type { DirectoryAbilities, Files } from '../io/io.ts'
 import { ChainMode, closeChain, openChain } from './chain.ts'
 import { ChunkState } from './chunk.ts'
 import { type Layer, stateOf } from './layer.ts'
+import type { ChecksumKind } from './options.ts'
 import type { Part, PartContents } from './part.ts'
 import { PathMap } from './path-map.ts'
 
@@ -18,6 +19,7 @@ export interface PartSurvey {
 
 export interface LayerSurvey {
   readonly file: string
+  readonly checksums: ChecksumKind
   readonly parts: readonly PartSurvey[]
   readonly chunks: {
     readonly absent: number
@@ -64,6 +66,7 @@ async function surveyLayer(files: Files, layer: Layer): Promise<LayerSurvey> {
   }
   return {
     file: layer.descriptor.file,
+    checksums: layer.descriptor.checksums,
     parts,
     chunks: {
       absent: chunkCount - states.length,

@@ -5,6 +5,7 @@
 import fs from 'node:fs'
 import { Seek } from '../io/io.ts'
 import { AwaitedOperation, orThrow } from './awaited-operation.ts'
+import { removeChecksumFile } from './checksums/checksum-file.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
 import { pinOpen } from './copy-chunk.ts'
 import { DiskError } from './disk-error.ts'
@@ -124,10 +125,15 @@ export async function clearBehind(store: Store, index: number, used: number): Pr
     const operation = new AwaitedOperation()
     operation.fd = chunk.fd
     if (nextData(store, operation, used) < 0) return
+    const regions = await chunk.checksums?.beginRewrite(used)
     store.flusher.chunkModified(chunk)
-    const isPunched = await punch(store, chunk, operation, used)
-    if (!isPunched) await overwrite(store, chunk, operation, used)
-    store.flusher.chunkModified(chunk)
+    try {
+      const isPunched = await punch(store, chunk, operation, used)
+      if (!isPunched) await overwrite(store, chunk, operation, used)
+    } finally {
+      store.flusher.chunkModified(chunk)
+      if (regions !== undefined) chunk.checksums?.endRewrite(regions)
+    }
   } finally {
     chunk.pins--
   }
@@ -190,6 +196,7 @@ export async function removeChunks(store: Store, firstIndex: number): Promise<Ma
     await openFiles.discard(chunk)
     try {
       await chunk.part.checkPlace(files)
+      await chunk.checksums?.remove(files)
       await files.remove(chunk.path)
       forget(store, chunk)
     } catch (error) {
@@ -197,6 +204,16 @@ export async function removeChunks(store: Store, firstIndex: number): Promise<Ma
     }
   }
   return left
+}
+
+/** Checksum files from `firstIndex` on, of chunks that are gone, or not yet there. */
+export async function removeSums({ files, top }: Store, firstIndex: number): Promise<void> {
+  for (const part of top.checksums === null ? [] : top.parts) {
+    const { checksumFiles } = await part.scan(files, 0)
+    for (const index of checksumFiles) {
+      if (index >= firstIndex) await removeChecksumFile(files, part.checksumPath(index))
+    }
+  }
 }
 
 /** The layer has this chunk no longer. */

@@ -16,6 +16,7 @@
 import { DONE, PENDING, RequestFlag, type Status } from '../device/device.ts'
 import { Seek } from '../io/io.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
+import { admitChange, endChange } from './checksums/change.ts'
 import { endsBefore } from './file-end.ts'
 import { STEP_BYTES, WIDE_CHUNKS_MIN, ZERO_STEPS_PER_TURN } from './limits.ts'
 import { Kind, RETRY } from './kind.ts'
@@ -109,6 +110,7 @@ function makeEmpty(operation: Operation): Status {
 /** Frees the whole chunk: its file becomes empty. Nobody else may be using it. */
 function truncate(operation: Operation, chunk: Chunk): Status {
   const { store } = operation
+  if (chunk.checksums?.mayEmpty(operation) === false) return PENDING
   if (!store.beginExclusive(chunk, operation)) return PENDING
   if (chunk.fd < 0 || chunk.cannotWrite) return openFirst(operation, chunk)
   operation.chunk = chunk
@@ -133,14 +135,18 @@ function afterTruncate(operation: Operation): Status {
   chunk.state = ChunkState.EMPTY
   chunk.forgetUnmapped()
   store.flusher.chunkModified(chunk)
+  chunk.checksums?.emptied()
   store.endExclusive(chunk, 0)
   return DONE
 }
 
 /** Frees part of a chunk. */
 function punch(operation: Operation, chunk: Chunk): Status {
-  const { store, position, pieceLength } = operation
+  const { store } = operation
+  if (chunk.checksums !== null && !admitChange(operation, chunk.checksums)) return PENDING
+  const { position, pieceLength } = operation
   if (!store.use(chunk, operation)) return PENDING
+  operation.region?.beginChange()
   operation.chunk = chunk
   operation.fd = chunk.fd
   operation.length = pieceLength
@@ -164,6 +170,7 @@ function afterPunch(operation: Operation): Status {
   if (chunk === null) return EIO
   if (result === -EOPNOTSUPP) return writeZeros(operation)
   store.flusher.chunkModified(chunk)
+  if (operation.region !== null) endChange(operation, operation.region)
   // Only when nobody else uses the file: a write under way may not have got there yet.
   const mayEmpty = emptiesFiles(store.options.trim) && chunk.users === 1
   const empty = result >= 0 && mayEmpty && hasNothing(operation)
@@ -194,6 +201,7 @@ function writeZeros(operation: Operation): Status {
   const { store, chunk } = operation
   if (operation.budget === ZERO_STEPS_PER_TURN && chunk !== null) {
     operation.budget = 0
+    operation.region?.cancelChange()
     store.release(chunk)
     return operation.pause()
   }
@@ -214,8 +222,11 @@ function afterZeros(operation: Operation): Status {
 
 /** Zeros that stay allocated, so that a later write cannot fail for lack of space. */
 function allocateZeros(operation: Operation, chunk: Chunk): Status {
-  const { store, position, pieceLength } = operation
+  const { store } = operation
+  if (chunk.checksums !== null && !admitChange(operation, chunk.checksums)) return PENDING
+  const { position, pieceLength } = operation
   if (!store.use(chunk, operation)) return PENDING
+  operation.region?.beginChange()
   operation.chunk = chunk
   operation.fd = chunk.fd
   operation.length = pieceLength

@@ -4,6 +4,7 @@
  */
 import { DONE, PENDING, type Status } from '../device/device.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
+import { admitChange, endChange } from './checksums/change.ts'
 import type { Operation } from './operation.ts'
 
 const EIO = 5
@@ -13,6 +14,7 @@ export function writePiece(operation: Operation): Status {
   const { store } = operation
   const chunk = store.top.chunks.get(operation.index)
   if (chunk === undefined || chunk.state !== ChunkState.FULL) return makeFull(operation)
+  if (chunk.checksums !== null && !admitChange(operation, chunk.checksums)) return PENDING
   if (!store.use(chunk, operation)) return PENDING
   operation.chunk = chunk
   return writeData(operation, chunk)
@@ -40,6 +42,7 @@ function writeData(operation: Operation, chunk: Chunk): Status {
   operation.bufferOffset = request.bufferOffset + (operation.at - request.offset)
   operation.length = operation.pieceLength
   chunk.map(operation.position, operation.position + operation.length)
+  operation.region?.beginChange()
   operation.step = afterChange
   return store.files.write(operation) ? afterChange(operation) : PENDING
 }
@@ -49,6 +52,7 @@ export function afterChange(operation: Operation): Status {
   const { store, chunk, result } = operation
   if (chunk === null) return EIO
   store.flusher.chunkModified(chunk)
+  if (operation.region !== null) endChange(operation, operation.region)
   store.release(chunk)
   return result < 0 ? changeFailed(operation, chunk) : DONE
 }

@@ -1,6 +1,7 @@
 /** `chunknbd create`: makes a disk. */
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { createDisk } from '../chunkstore/create.ts'
+import { ChecksumKind } from '../chunkstore/options.ts'
 import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import { createNodeIo } from '../io/node.ts'
 import { blocksArgument, mapPathOption, type PartArgument, partArgument } from './arguments.ts'
@@ -13,6 +14,7 @@ interface Options {
   readonly parent?: string
   readonly compatible?: boolean
   readonly mapPath?: readonly PathEntry[]
+  readonly checksums?: ChecksumKind
   readonly json?: boolean
 }
 
@@ -50,6 +52,12 @@ export function createCommand(): Command {
     .option('--parent <FILE>', 'descriptor of the disk that shows through where this has no data')
     .option('--compatible', 'write absolute paths, as chunkdisk needs them (see below)')
     .addOption(mapPathOption())
+    .addOption(
+      new Option(
+        '--checksums <KIND>',
+        "of every 4 KiB, verified at each read (default: as the parent's, or none)",
+      ).choices(Object.values(ChecksumKind)),
+    )
     .option('--json', 'print what was made as JSON')
     .addHelpText('after', EXAMPLES)
     .action(create)
@@ -68,6 +76,7 @@ async function create(file: string, options: Options, command: Command): Promise
     parent: options.parent ?? null,
     compatible: options.compatible === true,
     paths: new PathMap(options.mapPath ?? []),
+    checksums: options.checksums ?? null,
   })
   if (options.json === true) {
     const { diskSize, chunkSize, chunkCount } = geometry

@@ -1,5 +1,6 @@
 /** `chunknbd info`: what a disk consists of, or what a running server offers. */
 import { Command } from 'commander'
+import { ChecksumKind } from '../chunkstore/options.ts'
 import { type PathEntry, PathMap } from '../chunkstore/path-map.ts'
 import { type LayerSurvey, type Survey, surveyDisk } from '../chunkstore/survey.ts'
 import type { DirectoryAbilities, Io } from '../io/io.ts'
@@ -104,10 +105,15 @@ function printSurvey(survey: Survey, features: Features): void {
     ['holes', punchText(features)],
     ['O_DIRECT', directText(features)],
     ['page cache', features.pageCache],
+    ['checksums', checksumsText(top)],
   ])
   for (const [depth, layer] of layers.entries()) {
     printLine('')
-    printLine(depth === 0 ? 'parts' : `parent ${depth}: ${layer.file} (${chunkCounts(layer)})`)
+    printLine(
+      depth === 0
+        ? 'parts'
+        : `parent ${depth}: ${layer.file} (${chunkCounts(layer)}${withSums(layer)})`,
+    )
     const rows = layer.parts.map((part) => [
       `  ${part.directory}`,
       `${part.chunkFiles} of at most ${part.chunksMax} chunks`,
@@ -121,6 +127,14 @@ function chunkCounts({ chunks }: LayerSurvey): string {
   const { absent, empty, full, damaged } = chunks
   const bad = damaged > 0 ? `, ${damaged} damaged` : ''
   return `${full} full, ${empty} empty, ${absent} absent${bad}`
+}
+
+function withSums({ checksums }: LayerSurvey): string {
+  return checksums === ChecksumKind.NONE ? '' : `, checksums ${checksums}`
+}
+
+function checksumsText({ checksums }: LayerSurvey): string {
+  return checksums === ChecksumKind.NONE ? 'none' : `${checksums}, verified at each read`
 }
 
 function punchText(features: Features): string {

@@ -13,6 +13,7 @@ import type { Files } from '../../io/io.ts'
 import { NodeFiles } from '../../io/node-files.ts'
 import { SystemCalls, loadSystemCalls } from '../../io/syscalls.ts'
 import { difference } from './bytes.ts'
+import { headerText } from './checksum-oracle.ts'
 import { DeviceClient } from './device-client.ts'
 import { tempDirectory } from './temp.ts'
 
@@ -35,6 +36,7 @@ export interface DiskShape {
   readonly parent?: string
   /** Directory and quota; one directory `NAME` that is large enough if not given. */
   readonly parts?: Readonly<Record<string, number>>
+  readonly checksums?: boolean
 }
 
 export class DiskFolder {
@@ -54,13 +56,16 @@ export class DiskFolder {
 
   /** Writes a descriptor and makes its part directories. @returns the descriptor's path */
   make(name: string, shape: DiskShape = {}): string {
-    const { size = 2 ** 20, chunkSize = 65_536, parent, parts = { [name]: 1_000_000 } } = shape
+    const { size = 2 ** 20, chunkSize = 65_536, parent, checksums = false } = shape
+    const { parts = { [name]: 1_000_000 } } = shape
     const lines = parent === undefined ? [] : [`${parent}.chunkdisk`]
     lines.push(String(size), String(chunkSize))
     for (const [directory, quota] of Object.entries(parts)) {
       lines.push(`${quota} ${directory}`)
       fs.mkdirSync(this.path(directory), { recursive: true })
+      if (checksums) fs.writeFileSync(this.path(directory, 'checksums'), headerText(chunkSize))
     }
+    if (checksums) lines.push('checksums crc32c')
     const file = this.path(`${name}.chunkdisk`)
     fs.writeFileSync(file, lines.join('\n') + '\n')
     return file

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 import { createDisk } from '../../chunkstore/create.ts'
+import type { ChecksumKind } from '../../chunkstore/options.ts'
 import { parseSize } from '../../chunkstore/size.ts'
 import { createNodeIo } from '../../io/node.ts'
 import { COMMAND_LINE } from './serve.ts'
@@ -28,16 +29,19 @@ export interface NewDisk {
   readonly chunkSize?: string
   /** Path of a descriptor. */
   readonly parent?: string
+  readonly checksums?: ChecksumKind
 }
 
 /** As `chunknbd create` makes it, without a process. @param file path of the new descriptor */
-export async function makeDisk(file: string, { size, chunkSize, parent }: NewDisk): Promise<void> {
+export async function makeDisk(file: string, disk: NewDisk): Promise<void> {
+  const { size, chunkSize, parent, checksums } = disk
   await createDisk(createNodeIo().files, {
     file,
     diskSize: parseSize(size ?? ''),
     chunkSize: parseSize(chunkSize ?? ''),
     parts: [],
     parent: parent ?? null,
+    checksums: checksums ?? null,
   })
 }
 
