@@ -10,12 +10,18 @@ export { ChunkDisk } from './chunkstore/disk.ts'
 export { DiskError } from './chunkstore/disk-error.ts'
 export { flattenDisk, type FlattenResult } from './chunkstore/flatten.ts'
 export { mapDisk, type MapExtent, MapKind } from './chunkstore/map.ts'
-export { CacheMode, type DiskOptions, TrimMode } from './chunkstore/options.ts'
+export { CacheMode, ChecksumKind, type DiskOptions, TrimMode } from './chunkstore/options.ts'
 export { type Mend, MendOutcome, repairDisk, type RepairReport } from './chunkstore/repair.ts'
 export type { RepairOptions } from './chunkstore/repair-plan.ts'
 export type { ResizeOptions, ResizeResult } from './chunkstore/resize.ts'
 export type { PartRequest } from './chunkstore/resize-parts.ts'
 export { type PathEntry, PathMap } from './chunkstore/path-map.ts'
+export {
+  scrubDisk,
+  type ScrubFinding,
+  type ScrubOptions,
+  type ScrubReport,
+} from './chunkstore/scrub.ts'
 export { surveyDisk, type Survey } from './chunkstore/survey.ts'
 export {
   type Device,

@@ -105,7 +105,7 @@ function printSurvey(survey: Survey, features: Features): void {
     ['holes', punchText(features)],
     ['O_DIRECT', directText(features)],
     ['page cache', features.pageCache],
-    ['checksums', checksumsText(top)],
+    ...(top.checksums === ChecksumKind.NONE ? [] : [['checksums', checksumsText(top)]]),
   ])
   for (const [depth, layer] of layers.entries()) {
     printLine('')
@@ -134,7 +134,7 @@ function withSums({ checksums }: LayerSurvey): string {
 }
 
 function checksumsText({ checksums }: LayerSurvey): string {
-  return checksums === ChecksumKind.NONE ? 'none' : `${checksums}, verified at each read`
+  return `${checksums}, verified at each read`
 }
 
 function punchText(features: Features): string {

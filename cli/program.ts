@@ -8,6 +8,7 @@ import { flattenCommand } from './flatten-command.ts'
 import { infoCommand } from './info-command.ts'
 import { mapCommand } from './map-command.ts'
 import { resizeCommand } from './resize-command.ts'
+import { scrubCommand } from './scrub-command.ts'
 import { serveCommand } from './serve-command.ts'
 import { version } from './version.ts'
 
@@ -23,6 +24,7 @@ const COMMANDS = [
   mapCommand,
   checkCommand,
   resizeCommand,
+  scrubCommand,
   commitCommand,
   flattenCommand,
 ]

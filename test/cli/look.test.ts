@@ -51,7 +51,6 @@ engine      ${io.name} (${reason})
 holes       punched inside chunk files
 O_DIRECT    ${directRefusal || 'can be used (serve --cache none)'}
 page cache  64M
-checksums   none
 
 parts
   ${directory}/child.chunks  3 of at most 10 chunks  80K allocated

@@ -13,6 +13,7 @@ const COMMANDS = [
   'map',
   'check',
   'resize',
+  'scrub',
   'commit',
   'flatten',
 ] as const
@@ -65,6 +66,10 @@ test.serial(isRefused, 'info nbd://localhost:99999/x', /port 99999 does not exis
 test.serial(isRefused, 'info nbd+vsock://1/x', /unknown scheme "nbd\+vsock"/)
 test.serial(isRefused, 'map', /missing required argument 'FILE'/)
 test.serial(isRefused, 'check', /missing required argument 'FILE'/)
+test.serial(isRefused, 'scrub', /missing required argument 'FILE'/)
+test.serial(isRefused, 'scrub x --rate 100', /must be 0 or at least 4K/)
+test.serial(isRefused, 'scrub x --rebuild --cached', /--rebuild goes without/)
+test.serial(isRefused, 'create a --size 1M --checksums md5', /Allowed choices are none, crc32c/)
 for (const option of ['dry-run', 'create-parts', 'prefer-full', 'remove-foreign-lock']) {
   test.serial(isRefused, `check x --${option}`, new RegExp(`--${option} goes with --repair`))
 }
