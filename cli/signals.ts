@@ -32,14 +32,23 @@ export interface Reload {
   run(): Promise<void>
 }
 
-/** One after the other on each SIGHUP. That our terminal has gone ends the server, as ever. */
+/**
+ * One after the other on each SIGHUP; signals that come before the next round begins share it. That
+ * our terminal has gone ends the server, as ever.
+ */
 export function onHangUp(reloads: readonly Reload[], log: Logger): void {
   if (reloads.length === 0) return
   const hadTerminal = isatty(TERMINAL)
   let last = Promise.resolve()
+  let isWaiting = false
   process.on('SIGHUP', () => {
-    if (hadTerminal && !isatty(TERMINAL)) process.kill(process.pid, 'SIGTERM')
-    else last = last.then(() => reloadAll(reloads, log))
+    if (hadTerminal && !isatty(TERMINAL)) return void process.kill(process.pid, 'SIGTERM')
+    if (isWaiting) return
+    isWaiting = true
+    last = last.then(() => {
+      isWaiting = false
+      return reloadAll(reloads, log)
+    })
   })
 }
 

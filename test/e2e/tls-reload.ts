@@ -109,6 +109,36 @@ test.serial('SIGHUP: a user that is gone from the key file cannot come again', a
   t.is(await server.stop(), 0)
 })
 
+test.serial('a thousand signals under load: every request is answered', async (t) => {
+  const file = join(tempDirectory(t), 'keys')
+  const [psk, next] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)]
+  const write = (key: Buffer): void =>
+    writeFileSync(file, `alice:${key.toString('hex')}\n`, { mode: 0o600 })
+  const options = { ciphers: 'TLS_AES_128_GCM_SHA256:PSK', checkServerIdentity: () => undefined }
+  const as = (key: Buffer) => ({
+    ...options,
+    pskCallback: () => ({ identity: 'alice', psk: key }),
+  })
+  write(psk)
+  const server = await serve(t, [...TCP, '--tls-psk', file])
+  const client = await attach(t, server, as(psk))
+  const SIGNALS = ['SIGHUP', 'SIGCHLD', 'SIGPIPE', 'SIGWINCH'] as const
+  for (let count = 0; count < 1000; count++) {
+    process.kill(server.pid, SIGNALS[count % SIGNALS.length])
+    if (count % 5 > 0) continue
+    const data = Buffer.alloc(4096, count)
+    const offset = (count % 256) * 4096
+    t.is((await client.request({ command: 1, offset, length: 4096 }, data)).error, 0)
+    t.deepEqual((await client.request({ command: 0, offset, length: 4096 })).data, data)
+  }
+  // The last signal is heard like the first. What is told first may have begun before `write`.
+  write(next)
+  await hangUp(server, /"reloaded"/)
+  await hangUp(server, /"reloaded"/)
+  t.true(await canRead(await attach(t, server, as(next))))
+  t.is(await server.stop(), 0)
+})
+
 test.serial('a server does not start with files that are of no use, and names them', async (t) => {
   const cwd = tempDirectory(t)
   for (const [options, message] of [
