@@ -7,8 +7,11 @@ import path from 'node:path'
 import type { Command, Option } from 'commander'
 import { parse, TomlError } from 'smol-toml'
 import { isString } from '../nbd/strings.ts'
+import type { AccessRules } from './access-rules.ts'
+import { readAccess } from './config-access.ts'
 import { ConfigError, lineOf, nearest } from './config-error.ts'
 import {
+  ACCESS_KEYS,
   EXPORT_FLAGS,
   EXPORT_OWN_KEYS,
   FILE_KEYS,
@@ -28,6 +31,9 @@ export interface ConfiguredExport {
   /** Absolute path of the descriptor; null: a disk in memory. */
   readonly file: string | null
   readonly flags: GivenFlags
+  readonly access: AccessRules
+  /** The keys behind it, as written. */
+  readonly accessWritten: Readonly<Record<string, unknown>>
 }
 
 export interface ConfigFile {
@@ -112,7 +118,11 @@ class Reader {
       const file = this.#string(values, [...place, 'file'])
       this.#checkKind(values, place)
       const absolute = file === null ? null : path.resolve(path.dirname(this.#file), file)
-      return { name, file: absolute, flags }
+      const access = readAccess(values, (key, what) => this.#report([...place, key], what))
+      const written = Object.entries(values).filter(([key]) =>
+        ACCESS_KEYS.some((each) => each === key),
+      )
+      return { name, file: absolute, flags, access, accessWritten: Object.fromEntries(written) }
     })
   }
 

@@ -1,6 +1,6 @@
 /**
  * The keys of a configuration file, as data. A key that stands for a flag of `serve` takes what the
- * flag takes; to add one, add its line. What has no flag is read in `config-exports.ts`.
+ * flag takes; to add one, add its line. What has no flag is read in `config-file.ts`.
  */
 
 type Keys = Readonly<Record<string, string>>
@@ -54,7 +54,8 @@ export const FILE_KEYS: readonly string[] = [
 
 /** Keys without a flag. */
 export const SERVER_OWN_KEYS = ['default-export'] as const
-export const EXPORT_OWN_KEYS = ['file'] as const
+export const ACCESS_KEYS = ['hidden', 'require-tls', 'clients', 'networks'] as const
+export const EXPORT_OWN_KEYS = ['file', ...ACCESS_KEYS] as const
 
 /** Flags that may be given more than once: lists in the file, words in the environment. */
 export const LISTS: readonly string[] = ['--listen', '--map-path']

@@ -30,7 +30,7 @@ function exportOf(each: ConfiguredExport, sources: Settings['sources']): Table {
     if (each.file === null && attribute !== 'readOnly') return undefined
     return general?.kind === 'environment' ? general : (own ?? general)
   })
-  return { ...source, ...flags }
+  return { ...source, ...flags, ...each.accessWritten }
 }
 
 function valuesOf(

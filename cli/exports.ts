@@ -13,7 +13,10 @@ import type { ResizeResult } from '../chunkstore/resize.ts'
 import { MemoryDevice } from '../device/memory.ts'
 import { ReadOnlyDevice } from '../device/read-only-device.ts'
 import type { Io } from '../io/io.ts'
+import type { AccessPolicy } from '../nbd/access.ts'
 import type { Export, ExportTable } from '../nbd/export.ts'
+import type { Peer } from '../nbd/peer.ts'
+import { refusalOf } from './access-rules.ts'
 import { ControlServer } from './control-server.ts'
 import { humanSize } from './output.ts'
 import { parseResizeRequest } from './resize-request.ts'
@@ -32,6 +35,7 @@ const FAILED = 'a sync failed, changes are refused until it is served anew; see 
 /** An export that is served. */
 interface Entry {
   readonly export: Export
+  readonly settings: ExportSettings
   /** Null: it keeps no pages. */
   readonly cache: CachedDevice | null
   /** Null: nobody can ask for anything. */
@@ -39,7 +43,7 @@ interface Entry {
 }
 
 /** The exports in the order they were opened. */
-export class Exports implements ExportTable {
+export class Exports implements ExportTable, AccessPolicy {
   /** Name of the one that clients get who name none; null: none. */
   defaultExport: string | null = null
   readonly #entries = new Map<string, Entry>()
@@ -63,21 +67,36 @@ export class Exports implements ExportTable {
     return [...this.#entries.values()].map((entry) => entry.export)
   }
 
+  settings(): readonly ExportSettings[] {
+    return [...this.#entries.values()].map((entry) => entry.settings)
+  }
+
+  refusal({ name }: Export, peer: Peer): string | null {
+    const entry = this.#entries.get(name)
+    // Found a moment ago, and gone since: nobody's.
+    return entry === undefined ? 'it is gone' : refusalOf(entry.settings.access, peer)
+  }
+
+  isListed({ name }: Export): boolean {
+    return this.#entries.get(name)?.settings.access.hidden === false
+  }
+
   /** From now on it is there for clients. The name must be free. */
   async open(settings: ExportSettings, shared: SharedOptions): Promise<void> {
-    const { name, readOnly, disk } = settings
+    const { name, disk } = settings
     const entry =
       typeof disk === 'number'
-        ? memoryEntry(name, disk, readOnly)
+        ? memoryEntry(settings, disk)
         : await this.#openDisk(settings, disk, shared)
     this.#entries.set(name, entry)
   }
 
   async #openDisk(
-    { name, readOnly }: ExportSettings,
+    settings: ExportSettings,
     { file, cache: cacheMode, trim, movable, lockFiles, pageCache, uuid, mapPath }: DiskSettings,
     shared: SharedOptions,
   ): Promise<Entry> {
+    const { name, readOnly } = settings
     const paths = new PathMap(mapPath)
     const options = { ...shared, readOnly, cacheMode, trim, movable, lockFiles, paths }
     const disk = await ChunkDisk.open(this.#io.files, file, options)
@@ -93,7 +112,7 @@ export class Exports implements ExportTable {
     }
     const { log } = shared
     const control = readOnly ? null : await listenForResize(file, disk, cache, log)
-    return { export: entry, cache, control }
+    return { export: entry, settings, cache, control }
   }
 
   /** @param bytes for pages; 0 keeps none longer than it is worked on */
@@ -117,11 +136,13 @@ export class Exports implements ExportTable {
   }
 }
 
-function memoryEntry(name: string, size: number, readOnly: boolean): Entry {
+function memoryEntry(settings: ExportSettings, size: number): Entry {
+  const { name, readOnly } = settings
   const memory = new MemoryDevice(size)
   const device = readOnly ? new ReadOnlyDevice(memory) : memory
   return {
     export: { name, description: `memory disk of ${humanSize(size)}`, device },
+    settings,
     cache: null,
     control: null,
   }

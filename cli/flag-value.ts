@@ -60,8 +60,8 @@ function isList(option: Option): boolean {
 
 function word(raw: unknown): string {
   if (typeof raw === 'string') return raw
-  if (Number.isSafeInteger(raw)) return String(raw)
-  throw new InvalidArgumentError('Write a string in quotes, or a whole number.')
+  if (Number.isFinite(raw)) return String(raw)
+  throw new InvalidArgumentError('Write a string in quotes, or a number.')
 }
 
 function parse(option: Option, text: string, before: unknown): unknown {

@@ -51,7 +51,8 @@ async function serve(
     for (const each of wanted) await exports.open(each, { openFilesMax, log })
     exports.defaultExport = settings.defaultExport
     const limits = serverLimits(options, descriptorLimit(), openFilesMax * wanted.length, log)
-    const server = new Server({ io, exports, limits, log, ...(tls !== null && { tls }) })
+    const all = { io, exports, policy: exports, limits, log }
+    const server = new Server({ ...all, ...(tls !== null && { tls }) })
     try {
       const mode = tls?.mode ?? TlsMode.OFF
       onHangUp(tls === null ? [] : [tls.reload], log)
@@ -127,9 +128,9 @@ async function listenAll(
 /** Both kinds where clients may choose, the safe one first. */
 function urisAt(address: Endpoint, exports: Exports, mode: TlsMode): string[] {
   const lines: string[] = []
-  for (const { name } of exports.list()) {
+  for (const { name, access } of exports.settings()) {
     if (mode !== TlsMode.OFF) lines.push(formatUri(address, name, TLS_DEFAULTS))
-    if (mode !== TlsMode.REQUIRE) lines.push(formatUri(address, name))
+    if (mode !== TlsMode.REQUIRE && !access.requireTls) lines.push(formatUri(address, name))
   }
   return lines
 }

@@ -7,10 +7,13 @@ import path from 'node:path'
 import type { Command, Option } from 'commander'
 import type { PathEntry } from '../chunkstore/path-map.ts'
 import type { CacheMode, TrimMode } from '../chunkstore/options.ts'
+import { TlsMode } from '../nbd/negotiation.ts'
+import { type AccessRules, OPEN } from './access-rules.ts'
 import { ConfigError } from './config-error.ts'
 import { type ConfigFile, type ConfiguredExport, readConfig } from './config-file.ts'
 import { environmentName, type Given, givenAs, tomlOf } from './flag-value.ts'
 import type { ServeOptions } from './serve-options.ts'
+import { tlsModeOf } from './tls.ts'
 
 export interface DiskSettings {
   /** Absolute path of the descriptor. */
@@ -29,6 +32,7 @@ export interface DiskSettings {
 export interface ExportSettings {
   readonly name: string
   readonly readOnly: boolean
+  readonly access: AccessRules
   /** Bytes of a disk in memory, or a disk in files. */
   readonly disk: number | DiskSettings
 }
@@ -96,7 +100,7 @@ export function combine(
     ...configured.map((each) => ofConfig(each, options, sources)),
   ]
   check(exports, files, config)
-  checkTls(options, config)
+  checkTls(options, exports, config)
   const first = config === null || files.length > 0 ? exports[0]?.name : undefined
   const defaultExport = config?.defaultExport ?? first ?? null
   return { options, exports, defaultExport, config: config?.file ?? null, configured, sources }
@@ -138,7 +142,7 @@ function ofFile(name: string, file: string, options: ServeOptions): ExportSettin
   const { uuid = null, mapPath = [] } = options
   const how = { cache, trim, pageCache, movable, lockFiles, uuid, mapPath }
   const disk = { file: path.resolve(file), ...how }
-  return { name, readOnly: options.readOnly === true, disk }
+  return { name, readOnly: options.readOnly === true, access: OPEN, disk }
 }
 
 /** `--memory`: beside whatever the file has. */
@@ -147,11 +151,11 @@ function memoryExport(
   sources: ReadonlyMap<string, Source>,
 ): ExportSettings[] {
   const isGiven = memory !== undefined && sources.get('memory')?.kind !== 'file'
-  return isGiven ? [{ name: 'memory', readOnly, disk: memory }] : []
+  return isGiven ? [{ name: 'memory', readOnly, access: OPEN, disk: memory }] : []
 }
 
 function ofConfig(
-  { name, file, flags }: ConfiguredExport,
+  { name, file, flags, access }: ConfiguredExport,
   options: ServeOptions,
   sources: ReadonlyMap<string, Source>,
 ): ExportSettings {
@@ -161,9 +165,9 @@ function ofConfig(
     ([attribute]) => attribute === 'uuid' || !overrides(sources.get(attribute)),
   )
   const merged: ServeOptions = { ...shared, ...Object.fromEntries(own.map(valueOf)) }
-  if (file !== null) return ofFile(name, file, merged)
+  if (file !== null) return { ...ofFile(name, file, merged), access }
   const size = flags.get('memory')?.value as number
-  return { name, readOnly: merged.readOnly === true, disk: size }
+  return { name, readOnly: merged.readOnly === true, access, disk: size }
 }
 
 function valueOf([attribute, { value }]: readonly [string, Given]): [string, unknown] {
@@ -196,8 +200,30 @@ function check(
   if (problems.length > 0) throw new ConfigError(problems)
 }
 
-function checkTls({ tlsCertificates, tlsPsk }: ServeOptions, config: ConfigFile | null): void {
-  if (tlsCertificates === undefined || tlsPsk === undefined) return
-  const problem = 'tls.certificates or tls.psk, not both; an option or a variable counts as well'
-  throw new ConfigError([`${config?.file ?? 'TLS'}: ${problem}`])
+/** Rules that nobody can fulfil are not what was meant. */
+function checkTls(
+  options: ServeOptions,
+  exports: readonly ExportSettings[],
+  config: ConfigFile | null,
+): void {
+  const { tlsCertificates, tlsPsk, tlsVerifyPeer = false } = options
+  const file = config?.file ?? 'TLS'
+  const problems: string[] = []
+  if (tlsCertificates !== undefined && tlsPsk !== undefined) {
+    const all = 'an option or a variable counts as well'
+    problems.push(`${file}: tls.certificates or tls.psk, not both; ${all}`)
+  }
+  const isOff = tlsModeOf(options) === TlsMode.OFF
+  for (const { name, access } of exports) {
+    const kinds = new Set(access.clients?.map((each) => each.kind))
+    const place = `${file}: export "${name}"`
+    if (isOff && access.requireTls) problems.push(`${place}: require-tls, but tls.mode is "off"`)
+    if (kinds.has('psk') && (isOff || tlsPsk === undefined)) {
+      problems.push(`${place}: clients "psk:…" need tls.psk`)
+    }
+    if (kinds.has('x509') && (isOff || !tlsVerifyPeer)) {
+      problems.push(`${place}: clients "x509:…" need tls.verify-peer = true`)
+    }
+  }
+  if (problems.length > 0) throw new ConfigError(problems)
 }

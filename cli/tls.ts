@@ -50,11 +50,17 @@ export function checkTlsOptions(options: TlsOptions, command: Command): void {
   }
 }
 
+/** Whoever says what for wants it. */
+export function tlsModeOf(options: TlsOptions): TlsMode {
+  const { tls, tlsCertificates, tlsPsk, tlsVerifyPeer = false } = options
+  const isNamed = tlsCertificates !== undefined || tlsPsk !== undefined || tlsVerifyPeer
+  return tls ?? (isNamed ? TlsMode.REQUIRE : TlsMode.OFF)
+}
+
 /** @returns null: TLS is off. @throws Error naming the file that is of no use */
 export async function openTls(options: TlsOptions, log: Logger): Promise<OpenTls | null> {
   const { tlsCertificates, tlsPsk, tlsVerifyPeer = false } = options
-  const isNamed = tlsCertificates !== undefined || tlsPsk !== undefined || tlsVerifyPeer
-  const mode = options.tls ?? (isNamed ? TlsMode.REQUIRE : TlsMode.OFF)
+  const mode = tlsModeOf(options)
   if (mode === TlsMode.OFF) return null
   const place = tlsPsk ?? tlsCertificates ?? defaultDirectory()
   const load = async (): Promise<TlsCredentials> => {

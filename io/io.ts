@@ -156,10 +156,19 @@ export interface StreamHandler {
   closed(reason: Error | null): void
 }
 
+/** Of the process at the other end of a unix socket, when it connected. */
+export interface Credentials {
+  readonly uid: number
+  /** Only the first group it is in. */
+  readonly gid: number
+}
+
 /** A connected byte stream: TCP, unix socket, TLS on either, later WebSocket. */
 export interface Stream {
   /** Address of the peer, for logs. */
   readonly remote: string
+  /** Asks the kernel, before `start`. Null: nothing is known; so it is where this is left out. */
+  credentials?(): Credentials | null
   /** Sets the handler and begins to receive. Call it once. */
   start(handler: StreamHandler): void
   /**

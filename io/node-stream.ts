@@ -9,7 +9,7 @@
  */
 import { Socket } from 'node:net'
 import type { OnReadOpts, SocketConstructorOpts } from 'node:net'
-import type { Stream, StreamHandler } from './io.ts'
+import type { Credentials, Stream, StreamHandler } from './io.ts'
 import type { SocketSend } from './socket-send.ts'
 import type { TlsContext } from './tls-context.ts'
 import type { TlsIdentity } from './tls-identity.ts'
@@ -52,6 +52,11 @@ export class NodeStream implements Stream {
     this.remote = remote
     this.#socket = socket
     this.#sender = sender
+  }
+
+  credentials(): Credentials | null {
+    const fd = descriptorOf(this.#socket)
+    return fd < 0 || this.#sender === null ? null : this.#sender.credentials(fd)
   }
 
   start(handler: StreamHandler): void {

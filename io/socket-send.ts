@@ -2,6 +2,7 @@
  * Sends on a socket at once, as much as it takes without waiting: one system call, no bookkeeping.
  * What is left over is for whoever can wait.
  */
+import type { Credentials } from './io.ts'
 import { SendVector } from './send-vector.ts'
 import type { SystemCalls } from './syscalls.ts'
 
@@ -20,6 +21,11 @@ export class SocketSend {
   /** @param fd of a unix socket; TCP sees to itself */
   enlarge(fd: number): void {
     this.#calls.setSendBuffer(fd, UNIX_SEND_BYTES)
+  }
+
+  /** Who connected to a unix socket; null: it is none, or nobody knows. */
+  credentials(fd: number): Credentials | null {
+    return this.#calls.peerCredentials(fd)
   }
 
   /** @returns how many bytes have left, or -errno */

@@ -3,6 +3,7 @@
  * a crash, so every one is exercised by a test. Results are those of the kernel: >= 0, or -errno.
  */
 import { createRequire } from 'node:module'
+import type { Credentials } from './io.ts'
 import { Addresses, alignedMemory } from './memory.ts'
 import { Statx } from './statx.ts'
 
@@ -13,6 +14,10 @@ type CallAsync = (...args: [...number[], (error: Error | null, result: number) =
 const RWF_NOWAIT = 8
 const SOL_SOCKET = 1
 const SO_SNDBUF = 7
+const SO_PEERCRED = 17
+/** `struct ucred`: process, user, group. */
+const CREDENTIALS_BYTES = 12
+const UNKNOWN_ID = 0xffffffff
 export const SETSOCKOPT =
   'int setsockopt(int fd, int level, int name, uint64_t value, uint32_t bytes)'
 const MADV_DONTNEED = 4
@@ -35,6 +40,7 @@ export class SystemCalls {
   readonly #fallocate: Call
   readonly #fallocateAsync: CallAsync
   readonly #setsockopt: Call
+  readonly #getsockopt: Call
   readonly #send: Call
   readonly #sendmsg: Call
   readonly #statx: Statx
@@ -60,6 +66,9 @@ export class SystemCalls {
     this.#fallocate = fallocate
     this.#fallocateAsync = fallocate.async
     this.#setsockopt = libc.func(SETSOCKOPT)
+    this.#getsockopt = libc.func(
+      'int getsockopt(int fd, int level, int name, uint64_t value, uint64_t bytes)',
+    )
     this.#send = libc.func('long send(int fd, uint64_t data, size_t count, int flags)')
     this.#sendmsg = libc.func('long sendmsg(int fd, uint64_t message, int flags)')
     this.#statx = new Statx(libc.func(Statx.SIGNATURE), this.addresses)
@@ -110,6 +119,17 @@ export class SystemCalls {
     this.#option[0] = bytes
     const address = this.addresses.of(new Uint8Array(this.#option.buffer))
     return this.#result(this.#setsockopt(fd, SOL_SOCKET, SO_SNDBUF, address, 4))
+  }
+
+  /** Who connected to a unix socket; null: it is none. */
+  peerCredentials(fd: number): Credentials | null {
+    // The three ids, and how many bytes they have.
+    const ids = new Uint32Array(new ArrayBuffer(CREDENTIALS_BYTES + 4))
+    ids.set([0, UNKNOWN_ID, UNKNOWN_ID, CREDENTIALS_BYTES])
+    const address = this.addresses.of(new Uint8Array(ids.buffer))
+    const length = address + CREDENTIALS_BYTES
+    const failed = this.#getsockopt(fd, SOL_SOCKET, SO_PEERCRED, address, length) < 0
+    return failed || ids[1] === UNKNOWN_ID ? null : { uid: ids[1], gid: ids[2] }
   }
 
   /** Sends what the socket takes without waiting. @param address of the bytes */

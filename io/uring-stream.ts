@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict'
 import { Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
-import type { Stream, StreamHandler } from './io.ts'
+import type { Credentials, Stream, StreamHandler } from './io.ts'
 import type { Entry, RingUser } from './uring-entry.ts'
 import type { Ring } from './uring-ring.ts'
 import { Opcode, RECVSEND_POLL_FIRST } from './uring-abi.ts'
@@ -72,6 +72,10 @@ export class UringStream implements Stream {
     this.#fd = fd
     this.#receive = new Receive(this, fd, calls)
     this.#send = new Send(this, fd, calls)
+  }
+
+  credentials(): Credentials | null {
+    return this.#sender.credentials(this.#fd)
   }
 
   start(handler: StreamHandler): void {
@@ -159,11 +163,8 @@ export class UringStream implements Stream {
 
   #fail(result: number, call: string): void {
     const code = getSystemErrorName(result)
-    this.#error = Object.assign(new Error(`${call} ${code}`), {
-      code,
-      errno: result,
-      syscall: call,
-    })
+    const fields = { code, errno: result, syscall: call }
+    this.#error = Object.assign(new Error(`${call} ${code}`), fields)
     this.#isDestroyed = true
   }
 
@@ -229,9 +230,8 @@ class Receive implements RingUser {
   }
 
   prepare(entry: Entry): void {
-    const buffer = this.#buffer
-    const address = this.#calls.addresses.of(buffer)
-    entry.set(Opcode.RECV, this.#fd, address, buffer.length, 0, 0, RECVSEND_POLL_FIRST)
+    const address = this.#calls.addresses.of(this.#buffer)
+    entry.set(Opcode.RECV, this.#fd, address, this.#buffer.length, 0, 0, RECVSEND_POLL_FIRST)
   }
 
   completed(result: number): void {

@@ -2,6 +2,7 @@
 import type { TlsContext } from '../io/tls-context.ts'
 import type { Admission } from './admission.ts'
 import type { Connection } from './connection.ts'
+import type { AccessPolicy } from './access.ts'
 import type { ExportTable } from './export.ts'
 import type { Log } from './log.ts'
 import type { TlsMode } from './negotiation.ts'
@@ -15,6 +16,7 @@ export interface TlsSettings {
 
 export interface ConnectionSettings {
   readonly exports: ExportTable
+  readonly policy: AccessPolicy
   readonly tls: TlsSettings | null
   readonly handshakeMs: number
   readonly resources: Resources

@@ -55,11 +55,13 @@ export class Connection implements StreamHandler, Guest {
   constructor(stream: Stream, settings: ConnectionSettings) {
     this.#stream = stream
     this.#settings = settings
-    const { exports, tls, resources, admission } = settings
+    const { exports, policy, tls, resources, admission } = settings
     const { slabs, memory } = resources
-    const peer = { address: stream.remote, tls: null }
+    const peer = { address: stream.remote, ...stream.credentials?.(), tls: null }
     const mayAttach = (entry: Export): boolean => admission.mayAttach(entry, this.remote)
-    this.#handshake = new Handshake({ exports, tls: tls?.mode ?? TlsMode.OFF, peer, mayAttach })
+    const onRefused = (entry: Export, reason: string): void => this.#refused(entry, reason)
+    const who = { exports, tls: tls?.mode ?? TlsMode.OFF, peer, policy }
+    this.#handshake = new Handshake({ ...who, mayAttach, onRefused })
     this.#receive = new ReceiveBuffer(slabs)
     this.#replies = new ReplyQueue(slabs, memory)
     this.#closeAfter(settings.handshakeMs, () => admission.report(Refusal.HANDSHAKE, this.remote))
@@ -237,6 +239,12 @@ export class Connection implements StreamHandler, Guest {
     this.#resume()
     this.#closeAfter(LINGER_MS_MAX, () => this.#debug('closing', 'the client does not close'))
     this.#stream.finish()
+  }
+
+  /** The client is told less. */
+  #refused(entry: Export, reason: string): void {
+    const { remote } = this.#stream
+    this.#settings.log.info({ remote, export: entry.name, reason }, 'export refused')
   }
 
   #violated(reason: string): void {

@@ -3,6 +3,7 @@
  * nothing of bytes; `handshake.ts` frames them, `options.ts` gives them their meaning.
  */
 import { transmissionFlags } from './export-flags.ts'
+import { type AccessPolicy, VisibleExports } from './access.ts'
 import type { Export, ExportTable } from './export.ts'
 import type { MetaContext } from './meta-contexts.ts'
 import { OptionReplies } from './option-replies.ts'
@@ -34,6 +35,10 @@ export interface NegotiationSettings {
   readonly peer?: Peer
   /** @returns false: too many are attached to the export. Default: never too many */
   readonly mayAttach?: (entry: Export) => boolean
+  /** Default: everybody may have every export. */
+  readonly policy?: AccessPolicy
+  /** Told of each export that the client asked for and may not have, and why. Default: nobody. */
+  readonly onRefused?: (entry: Export, reason: string) => void
 }
 
 /** All that the transmission phase needs to know. */
@@ -52,7 +57,7 @@ const NO_CONTEXTS: readonly MetaContext[] = []
 
 export class Negotiation {
   readonly replies = new OptionReplies()
-  readonly #exports: ExportTable
+  readonly #exports: VisibleExports
   readonly #mayAttach: (entry: Export) => boolean
   readonly tls: TlsMode
   /** Who the client is; before TLS as far as is known without. */
@@ -66,11 +71,12 @@ export class Negotiation {
   #contextsExportName = ''
   #contexts = NO_CONTEXTS
 
-  constructor({ exports, tls = TlsMode.OFF, peer, mayAttach }: NegotiationSettings) {
-    this.#exports = exports
-    this.#mayAttach = mayAttach ?? (() => true)
+  constructor(settings: NegotiationSettings) {
+    const { exports, tls = TlsMode.OFF, peer = UNKNOWN_PEER, policy, onRefused } = settings
+    this.#exports = new VisibleExports(exports, peer, policy, onRefused)
+    this.#mayAttach = settings.mayAttach ?? (() => true)
     this.tls = tls
-    this.peer = peer ?? UNKNOWN_PEER
+    this.peer = peer
   }
 
   /** Nothing but STARTTLS and ABORT is carried out (spec: "FORCEDTLS mode"). */
@@ -82,17 +88,29 @@ export class Negotiation {
     return this.#exports.list()
   }
 
-  /** Throws ERR_UNKNOWN. */
+  /** Throws ERR_UNKNOWN: there is no such export, or the client may not have it. */
   find(name: string): Export {
     const found = this.#exports.find(name)
     if (found !== null) return found
-    const what = name === '' ? 'there is no default export' : `there is no export "${name}"`
-    throw new OptionError(OptionReply.ERR_UNKNOWN, what)
+    throw new OptionError(OptionReply.ERR_UNKNOWN, missing(name))
   }
 
-  /** For a client that wants to be attached. Throws ERR_UNKNOWN, ERR_POLICY. */
+  /**
+   * For INFO and GO, where a client without TLS must hear that an export needs it. So that this
+   * tells nothing, it hears the same of those that do not exist (spec: "SELECTIVETLS mode").
+   * Throws ERR_UNKNOWN, ERR_TLS_REQD.
+   */
+  findToEnter(name: string): Export {
+    const found = this.#exports.find(name)
+    if (found !== null) return found
+    if (this.tls !== TlsMode.ON || this.peer.tls !== null)
+      throw new OptionError(OptionReply.ERR_UNKNOWN, missing(name))
+    throw new OptionError(OptionReply.ERR_TLS_REQD, `${missing(name)} without TLS`)
+  }
+
+  /** For a client that wants to be attached. Throws ERR_UNKNOWN, ERR_TLS_REQD, ERR_POLICY. */
   findFree(name: string): Export {
-    const entry = this.find(name)
+    const entry = this.findToEnter(name)
     if (this.#mayAttach(entry)) return entry
     throw new OptionError(OptionReply.ERR_POLICY, 'too many clients are attached to this export')
   }
@@ -133,4 +151,8 @@ export class Negotiation {
   #contextsOf(name: string): readonly MetaContext[] {
     return name === this.#contextsExportName ? this.#contexts : NO_CONTEXTS
   }
+}
+
+function missing(name: string): string {
+  return name === '' ? 'there is no default export' : `there is no export "${name}"`
 }

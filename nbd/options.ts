@@ -90,7 +90,7 @@ function extendedHeaders(negotiation: Negotiation, data: OptionReader): void {
 
 function info(negotiation: Negotiation, data: OptionReader): void {
   const request = readInfoRequest(data)
-  sendInfos(negotiation, Option.INFO, negotiation.find(request.name), request)
+  sendInfos(negotiation, Option.INFO, negotiation.findToEnter(request.name), request)
 }
 
 function go(negotiation: Negotiation, data: OptionReader): void {

@@ -6,6 +6,7 @@ import type { Files, Io, ListenAddress, Listener, Stream } from '../io/io.ts'
 import { Admission, Refusal } from './admission.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionSettings, TlsSettings } from './connection-settings.ts'
+import { type AccessPolicy, EVERYTHING } from './access.ts'
 import type { ExportTable } from './export.ts'
 import {
   CONNECTIONS_MAX,
@@ -33,6 +34,8 @@ export interface ServerSettings {
     readonly files?: Pick<Files, 'memory'>
   }
   readonly exports: ExportTable
+  /** Who may have which export. Default: everybody all. */
+  readonly policy?: AccessPolicy
   /** Default: no connection is encrypted. */
   readonly tls?: TlsSettings
   /** Those that are left out have their defaults (docs/protocol.md). */
@@ -67,7 +70,8 @@ export class Server {
   #stopped: Promise<void> | null = null
   #onEmpty: () => void = () => {}
 
-  constructor({ io, exports, tls, limits: wanted, log = SILENT }: ServerSettings) {
+  constructor(settings: ServerSettings) {
+    const { io, exports, policy = EVERYTHING, tls, limits: wanted, log = SILENT } = settings
     const limits = { ...DEFAULT_LIMITS, ...wanted }
     checkLimits(limits)
     this.#io = io
@@ -76,6 +80,7 @@ export class Server {
     this.#admission = new Admission(limits, log)
     this.#settings = {
       exports,
+      policy,
       tls: tls ?? null,
       handshakeMs: limits.handshakeMs,
       log,

@@ -1,4 +1,5 @@
 /** The server from its start to its end, as `serve` puts it together, over simulated files. */
+import { OPEN } from '../../cli/access-rules.ts'
 import { Exports, type SharedOptions } from '../../cli/exports.ts'
 import type { ExportSettings } from '../../cli/settings.ts'
 import type { Device } from '../../device/device.ts'
@@ -29,7 +30,8 @@ function stackOptions(setting: Setting, note: (words: string) => void): StackOpt
   const { file } = layers[0]
   const how = { movable: false, lockFiles: false, uuid: null, mapPath: [] }
   const disk = { file, cache, trim, pageCache, ...how }
-  return { settings: { name: 'simulated', readOnly: false, disk }, shared: { openFilesMax, log } }
+  const settings = { name: 'simulated', readOnly: false, access: OPEN, disk }
+  return { settings, shared: { openFilesMax, log } }
 }
 
 interface StackOptions {

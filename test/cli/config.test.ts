@@ -43,7 +43,7 @@ test(
 )
 test(isRefused, '[defaults]\npage-cash = 1', /:2: defaults\.page-cash: .* "page-cache"$/)
 test(isRefused, '[defaults]\npage-cache = "x"', /:2: defaults\.page-cache: It is not a size/)
-test(isRefused, '[defaults]\npage-cache = 1.5', /:2: .* or a whole number\.$/)
+test(isRefused, '[defaults]\npage-cache = 1.5', /:2: .* It is not a size/)
 test(isRefused, '[defaults]\nread-only = "true"', /:2: .* Write true or false\.$/)
 test(isRefused, '[defaults]\ncache = 1979-05-27', /:2: .* Write a string in quotes/)
 test(isRefused, '[server]\nlisten = "nbd://h"', /:2: server\.listen: Write a list/)
@@ -65,6 +65,14 @@ test(isRefused, '[exports.""]\nmemory = "1M"', /:1: exports\."": A name has 1 to
 test(isRefused, '[exports."a\\u0000"]\nmemory = "1M"', /:1: .* A name has 1 to 4096 bytes/)
 test(isRefused, 'exports.a.fil = "f"', /:1: exports\.a\.fil: .*"file"$/, /:1: exports\.a: Say/)
 test(isRefused, 'exports = { a = { fiel = 1, memory = "1M" } }', /:1: exports\.a\.fiel: .*"file"$/)
+
+const MEMORY = '[exports.a]\nmemory = "1M"\n'
+test(isRefused, `${MEMORY}hidden = 1`, /:3: exports\.a\.hidden: Write true or false/)
+test(isRefused, `${MEMORY}clients = "uid:0"`, /:3: exports\.a\.clients: Write a list/)
+test(isRefused, `${MEMORY}clients = ["alice"]`, /:3: exports\.a\.clients: Write "x509:NAME"/)
+test(isRefused, `${MEMORY}networks = [10]`, /:3: exports\.a\.networks: Write a list/)
+test(isRefused, `${MEMORY}networks = ["10"]`, /:3: exports\.a\.networks: "10": write an address/)
+test(isRefused, `${MEMORY}client = []`, /:3: exports\.a\.client: .* "clients"$/)
 
 test('the line of a key is found wherever it stands, text that looks like one is none', (t) => {
   const text = [
@@ -180,6 +188,24 @@ test('exports of one name, and what does not go together, are refused by place',
   })
 })
 
+test('rules that nobody could fulfil are refused', (t) => {
+  const wrong = (rule: string, tls: string): unknown => settingsOf(`${tls}\n${MEMORY}${rule}`)
+  const psk = 'tls.psk = "k"'
+  const verified = 'tls.certificates = "d"\ntls.verify-peer = true'
+  for (const [rule, tls, message] of [
+    ['require-tls = true', '', /export "a": require-tls, but tls\.mode is "off"/],
+    ['require-tls = true', `tls.mode = "off"\n${psk}`, /require-tls/],
+    ['clients = ["psk:a"]', verified, /need tls\.psk/],
+    ['clients = ["x509:CN=a"]', psk, /need tls\.verify-peer/],
+    ['clients = ["uid:0", "x509:CN=a"]', 'tls.certificates = "d"', /need tls\.verify-peer/],
+    ['', `tls.certificates = "d"\n${psk}`, /tls\.certificates or tls\.psk, not both/],
+  ] as const) {
+    t.throws(() => wrong(rule, tls), { code: 'ECONFIG', message }, rule)
+  }
+  t.notThrows(() => wrong('clients = ["psk:a", "uid:0"]\nrequire-tls = true', psk))
+  t.notThrows(() => wrong('clients = ["x509:CN=a"]', verified))
+})
+
 test('a file that is not there, or far too long, is refused', async (t) => {
   const command = serveCommandLine().action(() => {})
   const file = join(tempDirectory(t), 'none.toml')
@@ -240,9 +266,12 @@ test.serial('the example of the documentation is right, and means what it shows'
     await runInProcess(directory, 'create', `${file}.chunkdisk`, '--size', '1M')
   }
   const { status, stdout, stderr } = await runInProcess(directory, 'config', 'check', 'c.toml')
-  t.deepEqual([status, stdout, stderr], [0, 'c.toml is right: 3 exports\n', ''])
+  t.deepEqual([status, stdout, stderr], [0, 'c.toml is right: 4 exports\n', ''])
   const settings = settingsOf(example)
   t.is(settings.defaultExport, 'scratch')
   t.like(diskOf(settings, 'web'), { file: '/srv/disks/web.chunkdisk', pageCache: 256 << 20 })
   t.is(diskOf(settings, 'scratch'), 64 << 20)
+  const { access } = settings.exports[3]
+  t.true(access.hidden)
+  t.deepEqual(access.clients?.[0], { kind: 'uid', id: 0 })
 })

@@ -4,6 +4,7 @@
  */
 import type { Device } from '../../device/device.ts'
 import type { TlsIdentity } from '../../io/tls-identity.ts'
+import { type AccessPolicy, EVERYTHING } from '../../nbd/access.ts'
 import type { Export, ExportTable } from '../../nbd/export.ts'
 import { Handshake, HANDSHAKE_RECEIVE_BYTES } from '../../nbd/handshake.ts'
 import type { Agreement, Outcome, TlsMode } from '../../nbd/negotiation.ts'
@@ -65,13 +66,22 @@ export class Conversation {
   #buffered = 0
   #output: Uint8Array[] = []
 
-  constructor(exports: ExportTable = tableOf(DISK), tls: TlsMode = 'off') {
-    this.handshake = new Handshake({ exports, tls })
+  constructor(
+    exports: ExportTable = tableOf(DISK),
+    tls: TlsMode = 'off',
+    policy: AccessPolicy = EVERYTHING,
+  ) {
+    this.handshake = new Handshake({ exports, tls, policy })
   }
 
   /** A conversation in which greeting and client flags are done. */
-  static greeted(exports?: ExportTable, clientFlags = 3, tls?: TlsMode): Conversation {
-    const conversation = new Conversation(exports, tls)
+  static greeted(
+    exports?: ExportTable,
+    clientFlags = 3,
+    tls?: TlsMode,
+    policy?: AccessPolicy,
+  ): Conversation {
+    const conversation = new Conversation(exports, tls, policy)
     parseGreeting(Buffer.from(conversation.handshake.greeting()))
     conversation.say(u32(clientFlags))
     return conversation

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
+import { OPEN } from '../../cli/access-rules.ts'
 import { Exports } from '../../cli/exports.ts'
 import { checkDisk } from '../../chunkstore/check.ts'
 import { DEFAULT_OPTIONS } from '../../chunkstore/options.ts'
@@ -186,7 +187,7 @@ export class InjectedStage implements Stage {
     const how = { cache, trim, movable: false, lockFiles: false, uuid: null, mapPath: [] }
     const disk = { file: this.#file, pageCache: 1 << 20, ...how }
     const shared = { openFilesMax, log: this.#log }
-    await this.#exports.open({ name: 'd', readOnly: false, disk }, shared)
+    await this.#exports.open({ name: 'd', readOnly: false, access: OPEN, disk }, shared)
     this.#exports.defaultExport = 'd'
     await this.#server.listen({ kind: 'unix', path: socket })
     this.uri = `nbd+unix:///?socket=${socket}`

@@ -1,5 +1,5 @@
 import { Engine } from '../../io/engine.ts'
-import { listen } from '../../io/node-sockets.ts'
+import { createNodeIo } from '../../io/node.ts'
 import { socketsContract } from './sockets-contract.ts'
 
-socketsContract(listen, Engine.NODE)
+socketsContract(createNodeIo().listen, Engine.NODE)

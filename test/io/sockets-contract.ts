@@ -71,6 +71,18 @@ function unixTests(listen: Io['listen']): void {
     t.false(existsSync(address.path))
   })
 
+  test('whoever connects to a unix socket is known by user and group, on TCP not', async (t) => {
+    const onUnix = await serveEcho(t, unixAddress(t), listen)
+    const local = onUnix.accepted()
+    await onUnix.connect()
+    const known = { uid: process.getuid?.(), gid: process.getgid?.() }
+    t.deepEqual((await local).stream.credentials?.() as unknown, known)
+    const onTcp = await serveEcho(t, { kind: 'tcp', host: '127.0.0.1', port: 0 }, listen)
+    const remote = onTcp.accepted()
+    await onTcp.connect()
+    t.is((await remote).stream.credentials?.(), null)
+  })
+
   test('a unix socket somebody listens on is not taken', async (t) => {
     const address = unixAddress(t)
     const { connect } = await serveEcho(t, address, listen)

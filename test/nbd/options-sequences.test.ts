@@ -62,6 +62,11 @@ function startTls(model: Model): number {
   return Reply.ACK
 }
 
+/** Where clients choose, there may be something with TLS. */
+function enterNowhere({ mode, isSecure }: Model): number {
+  return mode === 'on' && !isSecure ? Reply.TLS_REQD : Reply.UNKNOWN
+}
+
 /** What a server that demands TLS does before it: only STARTTLS and ABORT are carried out. */
 function beforeTls(model: Model, step: Step): number {
   const code = step.bytes[11]
@@ -79,7 +84,7 @@ const STEPS: readonly Step[] = [
   { bytes: option(5), effect: startTls },
   { bytes: option(6, infoData('disk', [0, 1, 2, 3])), effect: () => Reply.ACK },
   { bytes: option(7, infoData('other', [3])), effect: ends('other', Reply.ACK) },
-  { bytes: option(7, infoData('nowhere')), effect: () => Reply.UNKNOWN },
+  { bytes: option(7, infoData('nowhere')), effect: enterNowhere },
   { bytes: option(7, Buffer.alloc(5, 0xff)), effect: () => Reply.INVALID },
   {
     bytes: option(8),
