@@ -8,6 +8,7 @@ import { TestFiles } from '../helpers/test-files.ts'
 
 const CHUNK = 65_536
 const PAGE = 4096
+const ENOSPC = 28
 
 const filled = (length: number, value = 7): Uint8Array => new Uint8Array(length).fill(value)
 
@@ -101,6 +102,60 @@ test('a file is of use to other programs: written chunks have a new time', async
 })
 
 // Bugs that chunkdisk had, by the release that mended them.
+
+test('the parts are read at the start only: every place is known from then on', async (t) => {
+  const folder = new DiskFolder(t)
+  folder.make('base', { parts: { b: 16 } })
+  folder.make('a', { parent: 'base', parts: { p: 2, q: 2, r: 16 } })
+  for (const [part, index] of [
+    ['b', 0],
+    ['p', 1],
+    ['r', 2],
+  ] as const) {
+    fs.writeFileSync(folder.path(part, `chunk${index}`), filled(CHUNK, index))
+  }
+  const files = new TestFiles(nodeFiles())
+  const { client, disk } = await folder.open('a', { openFilesMax: 1 }, files)
+  t.deepEqual(files.take(/^list/), ['list p', 'list q', 'list r', 'list b'])
+  for (let index = 0; index < 16; index++) {
+    t.is((await client.read(index * CHUNK, PAGE))[0], index < 3 ? index : 0)
+    await client.write(index * CHUNK, filled(PAGE))
+  }
+  await client.trim(0, disk.size)
+  t.deepEqual(files.take(/^list/), [])
+  t.is(folder.list('p').length + folder.list('q').length, 4)
+})
+
+test('what has no data anywhere is zeros, and no file is asked', async (t) => {
+  const folder = new DiskFolder(t)
+  folder.make('base')
+  folder.make('a', { parent: 'base' })
+  fs.writeFileSync(folder.path('base', 'chunk3'), '')
+  fs.writeFileSync(folder.path('base', 'chunk4'), filled(CHUNK))
+  fs.writeFileSync(folder.path('a', 'chunk4'), '')
+  const files = new TestFiles(nodeFiles())
+  const { client, disk } = await folder.open('a', {}, files)
+  files.take()
+  sameBytes(t, await client.read(0, disk.size), filled(disk.size, 0))
+  t.deepEqual(files.take(), [])
+})
+
+test('a new file is made exclusively, and removed if it cannot be sized', async (t) => {
+  const folder = new DiskFolder(t)
+  folder.make('a')
+  const files = new TestFiles(nodeFiles())
+  const { client } = await folder.open('a', {}, files)
+  files.fault = (call) => (call.startsWith('truncate') ? ENOSPC : 0)
+  await t.throwsAsync(client.write(0, filled(PAGE)), { message: /errno 28 at 0/ })
+  t.deepEqual(folder.list('a'), [])
+  files.fault = () => 0
+  fs.writeFileSync(folder.path('a', 'chunk0'), 'of somebody else')
+  await t.throwsAsync(client.write(0, filled(PAGE)), { message: /at 0/ })
+  t.is(fs.readFileSync(folder.path('a', 'chunk0'), 'utf8'), 'of somebody else')
+  fs.unlinkSync(folder.path('a', 'chunk0'))
+  await client.write(0, filled(PAGE))
+  t.deepEqual(folder.list('a'), ['chunk0 65536'])
+})
 
 test('0.9: unmapping part of a chunk that does not exist makes no file', async (t) => {
   const folder = new DiskFolder(t)

@@ -38,11 +38,15 @@ async function compiles(t: ExecutionContext, directory: string, code: string): P
 }
 
 /** Runs the example until it listens. @returns its end, after a SIGTERM */
-async function start(t: ExecutionContext, directory: string): Promise<() => Promise<unknown[]>> {
+async function start(
+  t: ExecutionContext,
+  directory: string,
+  errors: 'inherit' | 'ignore' = 'inherit',
+): Promise<() => Promise<unknown[]>> {
   const loader = import.meta.resolve('tsx')
   const program = spawn(process.execPath, ['--import', loader, 'example.ts'], {
     cwd: directory,
-    stdio: ['ignore', 'ignore', 'inherit'],
+    stdio: ['ignore', 'ignore', errors],
   })
   t.teardown(() => program.kill('SIGKILL'))
   const ended = once(program, 'exit')
@@ -81,6 +85,32 @@ test('README.md: a disk served from a program of your own', async (t) => {
   t.is(Buffer.from(await client.read(1000, 5)).toString(), 'hello')
   await client.disconnect()
   await stop()
+})
+
+const BROKEN = `
+import assert from 'node:assert/strict'
+const { createNodeIo, MemoryDevice, Server } = await import(${JSON.stringify(LIBRARY)})
+
+class Broken extends MemoryDevice {
+  override read(): number {
+    assert.fail('this cannot be')
+  }
+}
+
+const broken = { name: '', description: '', device: new Broken(1 << 20) }
+const exports = { find: () => broken, list: () => [broken] }
+await new Server({ io: createNodeIo(), exports }).listen({ kind: 'unix', path: 's' })
+`
+
+test('a broken invariant ends the program, rather than go on', async (t) => {
+  const directory = tempDirectory(t)
+  writeFileSync(join(directory, 'example.ts'), BROKEN)
+  writeFileSync(join(directory, 'package.json'), '{ "type": "module" }')
+  const program = await start(t, directory, 'ignore')
+  const client = await DiskClient.connect(`nbd+unix:///?socket=${join(directory, 's')}`)
+  await client.write(0, new Uint8Array(4096))
+  await t.throwsAsync(client.read(0, 4096), { message: /closed/ })
+  t.deepEqual(await program(), [1, null])
 })
 
 test('the library can be imported by its URL, and names what the pages name', async (t) => {
