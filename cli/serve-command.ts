@@ -17,7 +17,7 @@ import { printLine } from './output.ts'
 import { openFilesPerDisk } from './open-files-limit.ts'
 import { serveCommandLine, type ServeOptions } from './serve-options.ts'
 import { type ExportSettings, readSettings, type Settings } from './settings.ts'
-import { onHangUp, stopSignal } from './signals.ts'
+import { ignoreDebuggerSignal, onHangUp, stopSignal } from './signals.ts'
 import { inheritedSockets, unixSocketPath } from './systemd.ts'
 import { checkTlsOptions, openTls } from './tls.ts'
 import { version } from './version.ts'
@@ -44,6 +44,7 @@ async function serve(
   const { io, reason } = createIo(options.engine)
   warnOfEngine(io, reason, settings, log)
   const tls = await openTls(options, log)
+  ignoreDebuggerSignal()
   const stop = stopSignal(log)
   const openFilesMax = openFilesMaxOf(wanted.length, log)
   const exports = new Exports(io)

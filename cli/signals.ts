@@ -24,6 +24,11 @@ export function stopSignal(log: Logger): Promise<void> {
   })
 }
 
+/** Node would open a debugger, to which everybody on the machine can connect. */
+export function ignoreDebuggerSignal(): void {
+  process.on('SIGUSR1', () => {})
+}
+
 /** Something that can be read again while the server runs. */
 export interface Reload {
   /** For the log. */
