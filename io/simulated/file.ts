@@ -18,6 +18,8 @@ export interface Fate {
 export class SimulatedFile {
   /** What an inode number is for. */
   readonly id: number
+  /** The file system it is in. */
+  device = ''
   readonly cache: FileImage
   readonly #disk: FileImage
   #unsynced: FileChange[] = []
@@ -28,6 +30,11 @@ export class SimulatedFile {
     this.id = id
     this.cache = contents
     this.#disk = contents.copy()
+  }
+
+  /** Something was changed and not synced. */
+  get isUnsynced(): boolean {
+    return this.#unsynced.length > 0
   }
 
   change(change: FileChange): void {

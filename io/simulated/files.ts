@@ -151,8 +151,15 @@ export class SimulatedFiles implements Files {
   close(fd: number): Promise<void> {
     const file = this.#descriptors.remove(fd)
     if (file === undefined) this.#machine.violations.push(`close of descriptor ${fd}: not open`)
-    else this.#machine.locks.drop(file.node.id, file)
+    else this.#closed(file)
     return this.#control.run(CallKind.CLOSE, 'close', file?.name ?? String(fd), () => {})
+  }
+
+  #closed(file: OpenFile): void {
+    const { locks, onCloseUnsynced } = this.#machine
+    locks.drop(file.node.id, file)
+    const isFile = file.node instanceof SimulatedFile
+    if (isFile && file.writable && file.node.isUnsynced) onCloseUnsynced(file.name)
   }
 
   status(file: string): Promise<FileStatus> {
@@ -260,7 +267,7 @@ function statusOf(node: SimulatedNode): FileStatus {
     links: 1,
     isFile,
     isDirectory: !isFile,
-    identity: `1:${node.id}`,
+    identity: `${node.device}:${node.id}`,
     mtimeMs: 0,
   }
 }

@@ -42,6 +42,8 @@ export class SimulatedMachine {
   onCall: ((words: string) => void) | null = null
   /** Data was lost for good by a failed sync. */
   onLost: () => void = () => {}
+  /** A descriptor for writing is closed, and the file has changes that nobody has synced. */
+  onCloseUnsynced: (name: string) => void = () => {}
   /** What no program may do (use a closed descriptor, for one), in words. */
   readonly violations: string[] = []
   readonly #processes = new Set<{ kill(): void }>()

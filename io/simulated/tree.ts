@@ -38,31 +38,44 @@ export class SimulatedTree {
 
   /** Gives an existing or new node a name, in place of what has it. */
   link(file: string, node: SimulatedNode): void {
+    node.device = deviceOf(file)
     this.directory(path.dirname(file), 'link').change({
       sequence: ++this.sequence,
       node,
       from: null,
       to: path.basename(file),
+      partner: null,
     })
   }
 
-  /** @returns what was renamed. @throws ENOENT, and EXDEV for two directories */
+  /** @returns what was renamed. @throws ENOENT, and EXDEV for two file systems */
   rename(from: string, to: string): SimulatedNode {
-    if (path.dirname(from) !== path.dirname(to)) throw systemError('EXDEV', 'rename', to)
-    return this.#change(from, 'rename', path.basename(to))
+    const [source, target] = [from, to].map((each) => path.dirname(each))
+    if (source === target) return this.#change(from, 'rename', path.basename(to), null)
+    if (deviceOf(from) !== deviceOf(to)) throw systemError('EXDEV', 'rename', to)
+    const partner = this.directory(target, 'rename')
+    const node = this.#change(from, 'rename', null, partner)
+    const here = { from: null, to: path.basename(to), partner: this.directory(source, 'rename') }
+    partner.change({ sequence: this.sequence, node, ...here })
+    return node
   }
 
   /** @throws ENOENT */
   remove(file: string): void {
-    this.#change(file, 'unlink', null)
+    this.#change(file, 'unlink', null, null)
   }
 
-  #change(file: string, call: string, to: string | null): SimulatedNode {
+  #change(
+    file: string,
+    call: string,
+    to: string | null,
+    partner: SimulatedDirectory | null,
+  ): SimulatedNode {
     const directory = this.directory(path.dirname(file), call)
     const from = path.basename(file)
     const node = directory.names.get(from)
     if (node === undefined) throw systemError('ENOENT', call, file)
-    directory.change({ sequence: ++this.sequence, node, from, to })
+    directory.change({ sequence: ++this.sequence, node, from, to, partner })
     return node
   }
 
@@ -98,27 +111,32 @@ export class SimulatedTree {
   /** @returns the tree as it is found by a machine that lost its power now; one possibility */
   afterPowerLoss(chance: Chance, fate: Fate): SimulatedTree {
     const copies = new Map<SimulatedNode, SimulatedNode>()
+    const kept = new Map<number, boolean>()
+    const keeps = (sequence: number): boolean => {
+      const isKept = kept.get(sequence) ?? chance.chance(fate.names)
+      kept.set(sequence, isKept)
+      return isKept
+    }
     const copyOf = (node: SimulatedNode): SimulatedNode => {
-      const copy = copies.get(node) ?? copyNode(node, chance, fate, copyOf)
+      const known = copies.get(node)
+      if (known !== undefined) return known
+      const isFile = node instanceof SimulatedFile
+      const copy = isFile ? node.afterPowerLoss(chance, fate) : node.afterPowerLoss(keeps, copyOf)
+      copy.device = node.device
       copies.set(node, copy)
       return copy
     }
     const tree = new SimulatedTree()
     tree.sequence = this.sequence
     tree.#lastId = this.#lastId
-    tree.#root = this.#root.afterPowerLoss(chance, fate.names, copyOf)
+    tree.#root = this.#root.afterPowerLoss(keeps, copyOf)
     return tree
   }
 }
 
-function copyNode(
-  node: SimulatedNode,
-  chance: Chance,
-  fate: Fate,
-  copyOf: (node: SimulatedNode) => SimulatedNode,
-): SimulatedNode {
-  if (node instanceof SimulatedFile) return node.afterPowerLoss(chance, fate)
-  return node.afterPowerLoss(chance, fate.names, copyOf)
+/** Each directory below the root is a file system of its own. */
+function deviceOf(file: string): string {
+  return file.split('/')[1] ?? ''
 }
 
 function* walk(node: SimulatedNode): Generator<SimulatedNode> {

@@ -214,3 +214,38 @@ test('the use of a closed descriptor is a violation', async (t) => {
     `close of descriptor ${fd}: not open`,
   ])
 })
+
+/** Where the file is: `/d/f`, `/d/e/f`, both or none. */
+const places = (after: SimulatedMachine): string =>
+  ['/d/f', '/d/e/f'].filter((file) => after.tree.find(file) !== null).join('+') || 'none'
+
+async function inTwoDirectories(): Promise<Scene> {
+  const all = await durable('a')
+  all.machine.tree.makeDirectory('/d/e')
+  all.machine.tree.makeDirectory('/other')
+  all.machine.tree.syncAll()
+  return all
+}
+
+test('a file moved to another directory is in one of them, never in both or none', async (t) => {
+  const all = await inTwoDirectories()
+  await all.driver.wait(all.files.rename('/d/f', '/d/e/f'))
+  t.is(found(all, places), '/d/e/f /d/f')
+})
+
+test('a move is durable when either directory is synced', async (t) => {
+  for (const directory of ['/d', '/d/e']) {
+    const all = await inTwoDirectories()
+    await all.driver.wait(all.files.rename('/d/f', '/d/e/f'))
+    const fd = await all.driver.open(directory, O_RDONLY | O_DIRECTORY)
+    t.is(await all.driver.run('syncDirectory', fd), 0)
+    t.is(found(all, places), '/d/e/f')
+  }
+})
+
+test('nothing is renamed from one file system to another', async (t) => {
+  const all = await inTwoDirectories()
+  const renamed = all.driver.wait(all.files.rename('/d/f', '/other/f'))
+  await t.throwsAsync(renamed, { code: 'EXDEV' })
+  t.is(found(all, places), '/d/f')
+})
