@@ -230,6 +230,10 @@ export class ChunkCreator {
     orThrow(await truncate.run((each) => this.#store.files.truncate(each)), 'truncate')
   }
 
+  /**
+   * What it holds is synced already, or zeros. It counts as written all the same: a flush sees
+   * then whether somebody has deleted it, and the parent's data would show through.
+   */
   #appeared(chunk: Chunk, state: ChunkState, fd: number): void {
     chunk.state = state
     chunk.checksums?.filled()

@@ -43,8 +43,8 @@ async function runAll(options: Arguments): Promise<number> {
     const { failure, counts } = await run(all, clock)
     addCounts(total, counts)
     if (failure !== null) {
-      if (only === null) await explain(all, name, failure)
-      else console.log(`BROKEN: ${describeError(failure)}`)
+      console.log(`BROKEN, seed ${disk.seed}: ${describeError(failure)}`)
+      if (only === null && options.shrinks) await explain(all, name)
       return 1
     }
     count++
@@ -74,9 +74,8 @@ async function breakAll(options: Arguments): Promise<number> {
 }
 
 /** Finds a short way to the failure, and prints it. */
-async function explain(options: RunOptions, name: string | null, failure: unknown): Promise<void> {
+async function explain(options: RunOptions, name: string | null): Promise<void> {
   const { seed, steps } = options
-  console.log(`BROKEN, seed ${seed}: ${describeError(failure)}`)
   const all = Array.from({ length: steps }, (_, index) => index)
   const kept = await shrink(all, async (only) => {
     return (await run({ ...options, only, trace: null }, clock)).failure !== null

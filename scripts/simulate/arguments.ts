@@ -19,6 +19,7 @@ usage.
                 those of one disk). After ${STEPS_MAX} at most a new disk begins, with its own seed.
   --seeds K     so many seeds: S, S + 1 ... (1)
   --only A,B    of one disk, only these steps, counted from 0, or "none"
+  --no-shrink   of a failure, print only the first line
   --trace       print everything that happens
   --break NAME  break the server: the simulation must notice
   --break-all   each way to break it, one at a time, until it is noticed
@@ -36,6 +37,7 @@ export interface Arguments {
   readonly steps: number
   /** null: all. */
   readonly only: readonly number[] | null
+  readonly shrinks: boolean
   readonly trace: boolean
   readonly breakage: string | null
   readonly breakAll: boolean
@@ -66,6 +68,7 @@ export function parseArguments(args: readonly string[]): Arguments {
     seeds,
     steps,
     only,
+    shrinks: values['no-shrink'] !== true,
     trace: values.trace === true,
     breakage,
     breakAll: values['break-all'] === true,
@@ -82,6 +85,7 @@ function parse(args: readonly string[]) {
         seeds: { type: 'string' },
         steps: { type: 'string' },
         only: { type: 'string' },
+        'no-shrink': { type: 'boolean' },
         trace: { type: 'boolean' },
         break: { type: 'string' },
         'break-all': { type: 'boolean' },

@@ -6,7 +6,7 @@ import type { Style } from '../../test/helpers/wire-style.ts'
 import { contentsOf } from './contents.ts'
 import { BrokenPromise, type DiskModel, type Reading } from './disk-model.ts'
 import type { Verb } from './plan.ts'
-import type { Change } from './sector.ts'
+import { type Change, SECTOR } from './sector.ts'
 
 const FUA = 1
 const ENOTSUP = 95
@@ -26,6 +26,8 @@ export interface Judge {
   readonly note: (words: string) => void
   /** Nobody will ever answer these. */
   readonly orphaned: (changes: readonly Change[]) => void
+  /** Something was promised to be durable. */
+  readonly promised: () => void
 }
 
 interface Outstanding {
@@ -45,6 +47,8 @@ export class SimulatedClient {
   readonly #outstanding = new Map<bigint, Outstanding>()
   /** Since the last flush a change was sent and answered: the server knows that, too. */
   #isDirty = false
+  /** Reads after which it flushes. */
+  readonly #looks = new Set<Reading>()
   #flushesSent = 0
   #flushesOpen = 0
   /** When it took its leave, or -1. */
@@ -84,10 +88,7 @@ export class SimulatedClient {
     const epoch = this.#flushesOpen === 0 ? this.#flushesSent : -1
     if (verb === 'status' && this.#isSimple) return false
     if (verb === 'read' || verb === 'status') {
-      const command = verb === 'read' ? Command.READ : Command.BLOCK_STATUS
-      const cookie = this.#client.send({ command, offset, length })
-      const reading = model.beginRead(offset, length)
-      this.#outstanding.set(cookie, { change: null, reading, flags, sentAt: model.time, epoch })
+      this.#read(verb, offset, length)
       return true
     }
     if (model.crowd(offset, length) >= CROWD_MAX) return false
@@ -103,6 +104,16 @@ export class SimulatedClient {
     model.begin(change)
     this.#outstanding.set(cookie, { change, reading: null, flags, sentAt, epoch })
     return true
+  }
+
+  #read(verb: 'read' | 'status', offset: number, length: number): Reading {
+    const { model } = this.#judge
+    const command = verb === 'read' ? Command.READ : Command.BLOCK_STATUS
+    const cookie = this.#client.send({ command, offset, length })
+    const reading = model.beginRead(offset, length)
+    const all = { change: null, reading, flags: 0, sentAt: model.time, epoch: -1 }
+    this.#outstanding.set(cookie, all)
+    return reading
   }
 
   flush(): void {
@@ -153,7 +164,9 @@ export class SimulatedClient {
     else {
       this.#flushesOpen--
       this.#judge.note(`connection ${this.number}: the flush is answered, ${answer.error}`)
-      if (answer.error === 0) this.#judge.model.flushed(outstanding.sentAt)
+      if (answer.error !== 0) return
+      this.#judge.model.flushed(outstanding.sentAt)
+      this.#judge.promised()
     }
   }
 
@@ -169,9 +182,21 @@ export class SimulatedClient {
     const { model, note } = this.#judge
     const result = error === 0 ? 'answered' : `answered with error ${error}`
     note(`connection ${this.number}: change ${change.number} is ${result}`)
-    if (error !== 0) return model.fail(change, error === ENOTSUP)
+    if (error !== 0) {
+      model.fail(change, error === ENOTSUP)
+      return this.#lookAt(change)
+    }
     model.succeed(change, (flags & FUA) !== 0)
+    if (model.promises.through || (flags & FUA) !== 0) this.#judge.promised()
     if (epoch === this.#flushesSent) this.#isDirty = true
+  }
+
+  /** After an error: whoever reads what there is, and flushes, may rely on it. */
+  #lookAt({ offset, length }: Change): void {
+    if (this.isLeaving) return
+    const start = offset - (offset % SECTOR)
+    const end = Math.ceil((offset + length) / SECTOR) * SECTOR
+    this.#looks.add(this.#read('read', start, end - start))
   }
 
   #readAnswered(reading: Reading, answer: Answer): void {
@@ -179,6 +204,7 @@ export class SimulatedClient {
     note(`connection ${this.number}: ${reading.offset}+${reading.length} is read, ${answer.error}`)
     const isRead = answer.request.command === Command.READ
     model.endRead(reading, isRead && answer.error === 0 ? answer.data : null)
+    if (this.#looks.delete(reading) && answer.error === 0 && !this.isLeaving) this.flush()
     let at = reading.offset
     for (const { length, flags } of [...answer.extents.values()].flat()) {
       const end = Math.min(at + length, reading.offset + reading.length)

@@ -10,6 +10,8 @@ export interface Reading {
   readonly offset: number
   readonly length: number
   readonly allowed: Uint8Array[][]
+  /** Of each sector when it began; -1: a change was under way. */
+  readonly stamps: readonly number[]
 }
 
 export interface DiskPromises {
@@ -76,8 +78,10 @@ export class DiskModel {
   }
 
   beginRead(offset: number, length: number): Reading {
-    const allowed = this.#between(offset, length).map((sector) => sector.contents())
-    const reading = { offset, length, allowed }
+    const sectors = this.#between(offset, length)
+    const allowed = sectors.map((sector) => sector.contents())
+    const stamps = sectors.map((sector) => (sector.openCount === 0 ? sector.stamp : -1))
+    const reading = { offset, length, allowed, stamps }
     this.#readings.add(reading)
     return reading
   }
@@ -85,7 +89,20 @@ export class DiskModel {
   /** @throws BrokenPromise if it read what it cannot have read. `bytes` null: it failed */
   endRead(reading: Reading, bytes: Uint8Array | null): void {
     this.#readings.delete(reading)
-    if (bytes !== null) this.#compare(reading.offset, bytes, reading.allowed, 'a read finds')
+    if (bytes === null) return
+    this.#compare(reading.offset, bytes, reading.allowed, 'a read finds')
+    this.#learn(reading, bytes)
+  }
+
+  /** What was read once, where a change failed, is what there is: it stays. */
+  #learn({ offset, length, stamps }: Reading, bytes: Uint8Array): void {
+    this.time++
+    for (const [index, sector] of this.#between(offset, length).entries()) {
+      const start = sector.offset - offset
+      const isWhole = start >= 0 && start + SECTOR <= length
+      if (!isWhole || sector.stamp !== stamps[index]) continue
+      sector.found(bytes.slice(start, start + SECTOR), this.time)
+    }
   }
 
   /** A range is said to be zeros. */

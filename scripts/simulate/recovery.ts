@@ -7,17 +7,33 @@ import type { Device } from '../../device/device.ts'
 import { SimulatedFile } from '../../io/simulated/file.ts'
 import { SimulatedFiles } from '../../io/simulated/files.ts'
 import { NOTHING_KEPT, type SimulatedMachine } from '../../io/simulated/machine.ts'
+import { Random } from '../../test/helpers/random.ts'
 import { DeviceClient } from '../../test/helpers/device-client.ts'
 import { contentsOf } from './contents.ts'
-import { BrokenPromise } from './disk-model.ts'
+import { type Counts, noCounts } from './counts.ts'
+import { BrokenPromise, type DiskModel } from './disk-model.ts'
+import { readByFormat } from './reference-reader.ts'
 import { ServerLife } from './server-life.ts'
 import type { Setting } from './setting.ts'
 import type { World } from './world.ts'
 
 const READ_BYTES = 65_536
 
+/** States after each power loss in which check and server are tried. */
+const STATES = 2
+
+/** States of which only the files are read: after a power loss, after each promise. */
+const GLANCES_AFTER_LOSS = 6
+const GLANCES_AFTER_PROMISE = 2
+
 /** Of what a check writes; no step has it. */
 const CHECK_NUMBER = 999_999
+
+interface State {
+  readonly machine: SimulatedMachine
+  /** What the disk reads as. */
+  readonly image: Uint8Array
+}
 
 export class Recovery {
   readonly #world: World
@@ -25,6 +41,7 @@ export class Recovery {
   /** Contents of the files that nobody may change. */
   readonly #untouchable = new Map<string, Uint8Array>()
   readonly #note: (words: string) => void
+  counts: Counts = noCounts()
 
   constructor(world: World, setting: Setting, note: (words: string) => void) {
     this.#world = world
@@ -39,10 +56,57 @@ export class Recovery {
     }
   }
 
+  /**
+   * Looks at what a power loss may leave. All processes are dead.
+   * @param seedOf a seed for each state
+   * @returns one of the states, and what the disk reads as there
+   */
+  async losePower(
+    machine: SimulatedMachine,
+    model: DiskModel,
+    seedOf: (index: number) => number,
+  ): Promise<State> {
+    this.glance(machine, model, new Random(seedOf(STATES)), GLANCES_AFTER_LOSS)
+    const chosen = this.#world.schedule.between(0, STATES - 1)
+    const stateOf = (index: number): SimulatedMachine =>
+      machine.afterPowerLoss(new Random(seedOf(index)), index === 0 ? NOTHING_KEPT : undefined)
+    let found: State | null = null
+    for (let index = 0; index < STATES; index++) {
+      this.#note(`power loss: state ${index + 1} of ${STATES}`)
+      const image = await this.#look(stateOf(index))
+      model.checkAfterPowerLoss(image)
+      if (index !== chosen) continue
+      await this.#checkUse(stateOf(index), image)
+      found = { machine: stateOf(index), image }
+    }
+    this.#note(`the power is back, with state ${chosen + 1}`)
+    if (found === null) throw new Error('no state was chosen')
+    return found
+  }
+
+  /** Reads the files of some states that a power loss now may leave. Nothing changes. */
+  glance(
+    machine: SimulatedMachine,
+    model: DiskModel,
+    random: Random,
+    count = GLANCES_AFTER_PROMISE,
+  ): void {
+    for (let index = 0; index < count; index++) {
+      const fate = index === 0 ? NOTHING_KEPT : undefined
+      const { tree } = machine.afterPowerLoss(random, fate)
+      model.checkAfterPowerLoss(readByFormat(tree, this.#setting))
+      this.counts.states++
+    }
+  }
+
   /** @returns what the disk reads as. All processes of the machine are dead before and after. */
-  async look(machine: SimulatedMachine): Promise<Uint8Array> {
+  async #look(machine: SimulatedMachine): Promise<Uint8Array> {
     await this.check(machine)
-    return this.#readAll(machine)
+    const image = await this.#readAll(machine)
+    const same = readByFormat(machine.tree, this.#setting)
+    if (Buffer.compare(image, same) === 0) return image
+    const at = image.findIndex((byte, index) => byte !== same[index])
+    throw new BrokenPromise(`the server reads other bytes than the files have, at ${at}`)
   }
 
   async #readAll(machine: SimulatedMachine): Promise<Uint8Array> {
@@ -56,7 +120,8 @@ export class Recovery {
    * After a power loss in which `image` was found: it is there to stay, and what is written and
    * flushed then is, too, although the power is lost again and again.
    */
-  async checkUse(machine: SimulatedMachine, image: Uint8Array): Promise<void> {
+  async #checkUse(machine: SimulatedMachine, image: Uint8Array): Promise<void> {
+    this.counts.states++
     const again = machine.afterPowerLoss(this.#world.schedule, NOTHING_KEPT)
     const life = await this.#open(again)
     const expected = image.slice()
@@ -68,7 +133,8 @@ export class Recovery {
       await this.#world.wait(client.write(offset, data), 'a write after a crash')
       expected.set(data, offset)
     }
-    await this.#world.wait(client.flush(), 'a flush after a crash')
+    if (this.#world.schedule.chance(0.5)) await life.close()
+    else await this.#world.wait(client.flush(), 'a flush after a crash')
     this.#end(again)
     if (this.#setting.cacheMode === 'unsafe') return
     const last = await this.#readAll(again.afterPowerLoss(this.#world.schedule, NOTHING_KEPT))
@@ -80,6 +146,7 @@ export class Recovery {
 
   /** `check` finds nothing but what the next writer removes, and the parents are as they were. */
   async check(machine: SimulatedMachine): Promise<void> {
+    this.counts.states++
     const files = new SimulatedFiles(machine, true)
     this.#world.processes = [files]
     this.#world.clients = []

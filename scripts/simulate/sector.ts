@@ -43,10 +43,16 @@ export class Sector {
   /** A failed sync lost something: what is read now may be gone from memory later. */
   #isInDoubt = false
   #versions: readonly Version[] | null = null
+  #stamp = 0
 
   constructor(offset: number, content: Uint8Array = ZEROS) {
     this.offset = offset
     this.#now = [version(content)]
+  }
+
+  /** Another number after everything that may change what is read. */
+  get stamp(): number {
+    return this.#stamp
   }
 
   /** Changes under way. */
@@ -68,6 +74,7 @@ export class Sector {
   }
 
   begin(change: Change): void {
+    this.#stamp++
     this.#open.push(change)
     this.#versions = null
   }
@@ -106,6 +113,7 @@ export class Sector {
     const isSure = this.#now.length === 1 && this.#open.length === 0
     if (isSure && this.#old.length === 0) return
     this.#isInDoubt = true
+    this.#stamp++
     this.#endangered = this.#open
     const lost = this.#old.map((each) => version(each.content))
     this.#now = unique([...this.#now, ...lost])
@@ -120,7 +128,7 @@ export class Sector {
     this.#versions = null
   }
 
-  /** After `kill`: this is what is there. */
+  /** After `kill`, or while no change is under way: this is what is there. */
   found(content: Uint8Array, time: number): void {
     if (this.#isInDoubt || (this.#now.length === 1 && this.#open.length === 0)) return
     const before = this.contents()
@@ -141,6 +149,7 @@ export class Sector {
   }
 
   #end(change: Change, versions: readonly Version[]): void {
+    this.#stamp++
     const without = (list: readonly Change[]): Change[] => list.filter((each) => each !== change)
     this.#now = unique(
       versions.map(({ content, done, failed }) => ({

@@ -22,14 +22,14 @@ const NO_BREAKAGE: Breakage = { what: 'nothing is broken' }
 
 /** @returns how `serve` opens the disk, with few open files */
 function stackOptions(setting: Setting, note: (words: string) => void): StackOptions {
-  const { cacheMode: cache, trim, pageCacheBytes: pageCache, openFilesMax, layers } = setting
+  const { cacheMode: cache, trim, movable, openFilesMax, layers } = setting
   const say = (fields: object, message: string): void => {
     note(`log: ${message} ${JSON.stringify(fields)}`)
   }
   const log = { info: () => {}, warn: say, error: say }
   const { file } = layers[0]
-  const how = { movable: false, lockFiles: false, uuid: null, mapPath: [] }
-  const disk = { file, cache, trim, pageCache, ...how }
+  const how = { movable, lockFiles: false, uuid: null, mapPath: [] }
+  const disk = { file, cache, trim, pageCache: setting.pageCacheBytes, ...how }
   const settings = { name: 'simulated', readOnly: false, access: OPEN, disk }
   return { settings, shared: { openFilesMax, log } }
 }

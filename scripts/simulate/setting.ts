@@ -18,6 +18,7 @@ export interface Setting {
   readonly layers: readonly LayerSetting[]
   readonly cacheMode: CacheMode
   readonly trim: TrimMode
+  readonly movable: boolean
   readonly pageCacheBytes: number
   readonly openFilesMax: number
   /** Calls fail now and then. */
@@ -52,6 +53,7 @@ export function settingOf(random: Random): Setting {
     layers: Array.from({ length: depth }, (_, index) => layerOf(random, index, chunkCount)),
     cacheMode: random.pick(MODES),
     trim: random.pick(TRIM_MODES),
+    movable: random.chance(0.15),
     pageCacheBytes: random.pick([0, 4, 64]) * PAGE,
     openFilesMax: random.pick([1, 2, 4, 1000]),
     hasFaults: random.chance(0.5),
@@ -76,10 +78,11 @@ function layerOf(random: Random, depth: number, chunkCount: number): LayerSettin
 export function describeSetting(setting: Setting): string {
   const { chunkSize, chunkCount, diskSize, layers, cacheMode, traits } = setting
   const parts = layers[0].parts.map((part) => `${part.chunksMax} ${part.directory}`).join(', ')
+  const movable = setting.movable ? ', movable' : ''
   const holes = traits.holes ? '' : ', no holes'
   return (
     `${chunkCount} chunks of ${chunkSize}, ${diskSize} bytes, ${layers.length} layers, ` +
     `cache ${cacheMode}, trim ${setting.trim}, page cache ${setting.pageCacheBytes}, ` +
-    `${setting.openFilesMax} open files${holes}, parts: ${parts}`
+    `${setting.openFilesMax} open files${movable}${holes}, parts: ${parts}`
   )
 }

@@ -30,9 +30,6 @@ export interface SimulationOptions {
   readonly trace: ((line: string) => void) | null
 }
 
-/** States that are looked at after each power loss. */
-const STATES = 3
-
 /** Part of the times the server is started call by call, in any order. */
 const SLOW_STARTS = 0.25
 
@@ -71,6 +68,7 @@ export class Simulation {
     this.#world = new World(clock, this.#schedule)
     this.#world.check = () => this.#check()
     this.#recovery = new Recovery(this.#world, this.#setting, (words) => this.#note(words))
+    this.#recovery.counts = this.counts
     this.#machine = new SimulatedMachine(this.#schedule, this.#setting.traits)
     const image = installParents(this.#machine, this.#setting, random)
     this.#recovery.remember(this.#machine)
@@ -83,6 +81,7 @@ export class Simulation {
       nextNumber: () => ++this.#number,
       note: (words) => this.#note(words),
       orphaned: (changes) => void this.#orphans.push(...changes),
+      promised: () => this.#checkPromised(),
     }
     const { cacheMode } = this.#setting
     const syncs = cacheMode !== 'unsafe'
@@ -174,6 +173,7 @@ export class Simulation {
     this.#orphans = []
     this.#isStopping = false
     this.#machine.onLost = () => this.#model.lose()
+    this.#machine.onCloseUnsynced = (name) => this.#closedUnsynced(name)
     const isHurried = !this.#schedule.chance(SLOW_STARTS)
     const life = new ServerLife(this.#world, this.#machine, this.#options.breakage, isHurried)
     this.#life = life
@@ -220,7 +220,10 @@ export class Simulation {
     const { time } = this.#model
     try {
       await life.close()
-      if (!this.#mayFail) this.#model.flushed(time)
+      if (!this.#mayFail) {
+        this.#model.flushed(time)
+        this.#checkPromised()
+      }
     } catch (error) {
       if (!this.#mayFail) throw error
       this.#note(`closing fails: ${(error as Error).message}`)
@@ -234,34 +237,17 @@ export class Simulation {
     this.counts.kills++
     this.#crash()
     await this.#recovery.check(this.#machine)
-    this.counts.states++
     await this.#begin()
   }
 
   async #losePower(startsAgain = true): Promise<void> {
-    const machine = this.#machine
     this.counts.powerLosses++
     this.#crash()
-    const chosen = this.#schedule.between(0, STATES - 1)
-    const stateOf = (index: number): SimulatedMachine => {
-      const random = new Random(mix(this.#options.seed, this.#step, 4 + index))
-      return machine.afterPowerLoss(random, index === 0 ? NOTHING_KEPT : undefined)
-    }
-    let found: Uint8Array = new Uint8Array(0)
-    for (let index = 0; index < STATES; index++) {
-      this.#note(`power loss: state ${index + 1} of ${STATES}`)
-      const image = await this.#recovery.look(stateOf(index))
-      this.#model.checkAfterPowerLoss(image)
-      this.counts.states++
-      if (index !== chosen) continue
-      found = image
-      await this.#recovery.checkUse(stateOf(index), image)
-      this.counts.states++
-      this.#machine = stateOf(index)
-    }
+    const seedOf = (index: number): number => mix(this.#options.seed, this.#step, 4 + index)
+    const { machine, image } = await this.#recovery.losePower(this.#machine, this.#model, seedOf)
     if (!startsAgain) return
-    this.#note(`the server starts again with state ${chosen + 1}`)
-    this.#model.foundAfterPowerLoss(found)
+    this.#machine = machine
+    this.#model.foundAfterPowerLoss(image)
     await this.#begin()
   }
 
@@ -273,6 +259,19 @@ export class Simulation {
     this.#world.clients = []
     this.#world.processes = []
     this.#model.kill()
+  }
+
+  /** If the power were lost now, what was promised would be there. */
+  #checkPromised(): void {
+    if (!this.#model.promises.syncs) return
+    const random = new Random(mix(this.#options.seed, this.#world.turns, 30))
+    this.#recovery.glance(this.#machine, this.#model, random)
+  }
+
+  /** Nobody would hear that writing it back failed. */
+  #closedUnsynced(name: string): void {
+    if (!this.#model.promises.syncs || this.#mayFail || !name.startsWith('chunk')) return
+    this.#machine.violations.push(`${name} is closed before it is synced`)
   }
 
   /** After every event. */

@@ -1,8 +1,10 @@
 /** The simulation finds nothing, finds what is broken on purpose, and says how to see it again. */
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import test from 'ava'
 import { parseArguments } from '../../scripts/simulate/arguments.ts'
 import { BREAKAGES } from '../../scripts/simulate/breakages.ts'
+import { MUTATIONS, mutate } from '../../scripts/simulate/mutations.ts'
 import { disksOf } from '../../scripts/simulate/disks.ts'
 import { seedFor } from '../helpers/random.ts'
 
@@ -13,9 +15,12 @@ interface Run {
   readonly output: string
 }
 
-function simulate(...args: readonly (string | number)[]): Promise<Run> {
+const simulate = (...args: readonly (string | number)[]): Promise<Run> =>
+  run('scripts/simulate.ts', ...args)
+
+function run(script: string, ...args: readonly (string | number)[]): Promise<Run> {
   return new Promise((resolve, reject) => {
-    const all = ['--import', 'tsx', 'scripts/simulate.ts', ...args.map(String)]
+    const all = ['--import', 'tsx', script, ...args.map(String)]
     const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'inherit'] })
     let output = ''
     child.stdout.on('data', (data: Buffer) => (output += data.toString()))
@@ -40,6 +45,26 @@ test.serial('every way to break the server is noticed', async (t) => {
   }
 })
 
+test.serial('without a sync or the rename in its source the server fails', async (t) => {
+  const names = ['data-sync', 'directory-sync', 'copy-sync', 'rename']
+  const { status, output } = await run('scripts/mutate.ts', ...names)
+  t.is(status, 0, output)
+  t.deepEqual(
+    output
+      .trim()
+      .split('\n')
+      .map((line) => line.replace(/^([\w-]+): .*: BROKEN, seed \d+: .*/, '$1')),
+    names,
+  )
+})
+
+test('each mutation is one of the source as it is', (t) => {
+  for (const mutation of Object.values(MUTATIONS)) {
+    const source = readFileSync(mutation.file, 'utf8')
+    t.not(mutate(source, mutation), source)
+  }
+})
+
 test.serial('the same seed is the same run, event by event', async (t) => {
   for (const seed of [11, 12]) {
     const args = ['--seed', seed, '--seeds', 1, '--trace']
@@ -61,7 +86,7 @@ test.serial('a failure is made short, and comes with the command that repeats it
   const trace = again.output.trimEnd().split('\n')
   t.true(output.includes(trace.slice(0, -1).join('\n')), 'it is the trace that was printed')
   t.true(trace.some((line) => /^step \d+: client \d sends write/.test(line)))
-  t.regex(trace.at(-1) ?? '', /^BROKEN: after the power loss/)
+  t.regex(trace.at(-1) ?? '', /^BROKEN, seed \d+: after the power loss/)
 })
 
 test('a long seed goes through many disks, and each of them can be had alone', (t) => {

@@ -1,0 +1,184 @@
+/** Safeguards of crash safety, each with the text that makes it and the text without it. */
+import assert from 'node:assert/strict'
+
+export interface Mutation {
+  readonly what: string
+  readonly file: string
+  /** It is there exactly once. */
+  readonly from: string
+  readonly to: string
+}
+
+/** @returns the source without the safeguard */
+export function mutate(source: string, { file, from, to }: Mutation): string {
+  const parts = source.split(from)
+  assert(parts.length === 2, `${file}: ${parts.length - 1} times, not once: ${from}`)
+  return parts.join(to)
+}
+
+const FLUSHER = 'chunkstore/flusher.ts'
+const CREATOR = 'chunkstore/chunk-creator.ts'
+const UNMAP = 'chunkstore/unmap.ts'
+
+export const MUTATIONS: Readonly<Record<string, Mutation>> = {
+  'data-sync': {
+    what: 'a flush syncs the data of chunk files',
+    file: FLUSHER,
+    from: 'await operation.run((each) => this.#store.files.sync(each))',
+    to: '0',
+  },
+  'directory-sync': {
+    what: 'a flush syncs directories',
+    file: FLUSHER,
+    from: 'await operation.run((each) => this.#store.files.syncDirectory(each))',
+    to: '0',
+  },
+  'directory-sync-round': {
+    what: 'a flush comes to the directories',
+    file: FLUSHER,
+    from: '    for (const part of parts) await this.#syncPart(part)\n    return errno',
+    to: '    return errno',
+  },
+  'directory-sync-fua': {
+    what: 'FUA syncs the directory',
+    file: FLUSHER,
+    from: '    for (const part of parts) await this.#syncPart(part)\n    waiter.',
+    to: '    waiter.',
+  },
+  'data-sync-fua': {
+    what: 'FUA syncs the data',
+    file: FLUSHER,
+    from: `    const errno = await this.#syncChunks(chunks)
+    for (const part of parts) await this.#syncPart(part)
+    waiter.`,
+    to: `    const errno = 0
+    for (const part of parts) await this.#syncPart(part)
+    waiter.`,
+  },
+  'inherited-sync': {
+    what: 'the data an earlier server left is synced',
+    file: FLUSHER,
+    from: 'await operation.run((each) => files.sync(each))',
+    to: '0',
+  },
+  'inherited-names': {
+    what: 'the names an earlier server left are synced',
+    file: FLUSHER,
+    from: '    for (const part of top.parts) this.partModified(part)\n',
+    to: '',
+  },
+  inherited: {
+    what: 'a flush covers what an earlier server left',
+    file: 'chunkstore/disk.ts',
+    from: 'if (!all.readOnly) store.flusher.inherit()',
+    to: '',
+  },
+  'new-name': {
+    what: 'a new chunk file makes its directory to be synced',
+    file: CREATOR,
+    from: '    this.#store.flusher.partModified(chunk.part)\n',
+    to: '',
+  },
+  'copy-sync': {
+    what: 'a copied chunk is synced before it has its name',
+    file: CREATOR,
+    from: "orThrow(await sync.run((operation) => this.#store.files.sync(operation)), 'sync')",
+    to: 'void sync',
+  },
+  rename: {
+    what: 'a chunk is copied under a temporary name',
+    file: CREATOR,
+    from: 'const temporary = chunk.part.temporaryPath(chunk.index)',
+    to: 'const temporary = chunk.path',
+  },
+  'bound-place': {
+    what: 'a chunk whose rename failed stays in its part',
+    file: CREATOR,
+    from: '      chunk.isBound = true\n      await files.rename(',
+    to: '      await files.rename(',
+  },
+  'filled-empty': {
+    what: 'an empty chunk that becomes full is to be synced',
+    file: CREATOR,
+    from: '    chunk.state = ChunkState.FULL\n    this.#store.flusher.chunkModified(chunk)',
+    to: '    chunk.state = ChunkState.FULL',
+  },
+  truncated: {
+    what: 'a chunk that was emptied is to be synced',
+    file: UNMAP,
+    from: '  store.flusher.chunkModified(chunk)\n  store.endExclusive(chunk, 0)',
+    to: '  store.endExclusive(chunk, 0)',
+  },
+  punched: {
+    what: 'a chunk with a new hole is to be synced',
+    file: UNMAP,
+    from: '  store.flusher.chunkModified(chunk)\n  // Only when',
+    to: '  // Only when',
+  },
+  written: {
+    what: 'a chunk that was written is to be synced',
+    file: 'chunkstore/write.ts',
+    from: '  store.flusher.chunkModified(chunk)\n',
+    to: '',
+  },
+  'covered-before': {
+    what: 'a sync covers what was written before it began, no more',
+    file: FLUSHER,
+    from: '    else chunk.synced = Math.max(chunk.synced, covered)\n  }\n\n  /** What was synced',
+    to: '    else chunk.synced = chunk.modified\n  }\n\n  /** What was synced',
+  },
+  'names-covered-before': {
+    what: 'a sync of a directory covers the names before it began, no more',
+    file: FLUSHER,
+    from: 'else part.synced = Math.max(part.synced, covered)',
+    to: 'else part.synced = part.modified',
+  },
+  'failed-sync': {
+    what: 'a failed sync is final',
+    file: FLUSHER,
+    from: '    this.failure = EIO\n',
+    to: '',
+  },
+  'next-round': {
+    what: 'a flush that arrives during a round waits for the next',
+    file: FLUSHER,
+    from: 'if (clean && !this.#running) return true',
+    to: 'if (clean) return true',
+  },
+  'close-flushes': {
+    what: 'a disk is flushed when it is closed',
+    file: 'chunkstore/disk.ts',
+    from: '    await store.flusher.flushAll()\n',
+    to: '',
+  },
+  'close-synced': {
+    what: 'a file is synced before it is closed',
+    file: 'chunkstore/open-files.ts',
+    from: 'return this.#store.cache.syncs && chunk.modified > chunk.synced',
+    to: 'return false',
+  },
+  'fua-waits': {
+    what: 'FUA is waited for',
+    file: 'chunkstore/operation.ts',
+    from: 'return store.flusher.syncRange(first, last, this) ? DONE : PENDING',
+    to: 'return DONE',
+  },
+  'made-directory': {
+    what: 'create syncs the directory above one it makes',
+    file: 'chunkstore/durable-directory.ts',
+    from: '  for (const each of missing) await syncDirectory(files, path.dirname(each))\n',
+    to: '',
+  },
+  'stale-temporaries': {
+    what: 'a writer removes what a crash left of copies',
+    file: 'chunkstore/chain.ts',
+    from: '    await removeTemporaries(files, layer, contents)\n',
+    to: '',
+  },
+  'writers-lock': {
+    what: 'one process writes',
+    file: 'chunkstore/disk.ts',
+    from: 'const mode = all.readOnly ? ChainMode.READ : ChainMode.WRITE',
+    to: 'const mode = ChainMode.READ',
+  },
+}
