@@ -2,7 +2,8 @@
  * Reads a piece: zeros where no layer has data, else straight from the chunk file into the
  * caller's buffer. A caller that asks for extents is told of zeros instead of being given them.
  */
-import { DONE, PENDING, RequestFlag, type Status } from '../device/device.ts'
+import { DONE, PENDING, RequestFlag } from '../device/device.ts'
+import type { FileOutlet, Status } from '../device/device.ts'
 import { ExtentFlag } from '../device/extents.ts'
 import { ChunkState } from './chunk.ts'
 import { readVerified } from './checksums/verified-read.ts'
@@ -31,7 +32,16 @@ function readData(operation: Operation): Status {
   place(operation)
   operation.atOnce = ((operation.request?.flags ?? 0) & RequestFlag.AT_ONCE) !== 0
   operation.step = afterRead
-  return operation.store.files.read(operation) ? afterRead(operation) : PENDING
+  operation.outlet = outletOf(operation)
+  const isDone = operation.store.files.read(operation)
+  operation.outlet = null
+  return isDone ? afterRead(operation) : PENDING
+}
+
+/** Only a read that lies in one chunk as a whole can leave from its file. */
+function outletOf({ request, pieceLength }: Operation): FileOutlet | null {
+  if (request === null || pieceLength !== request.length) return null
+  return request.outlet ?? null
 }
 
 function afterRead(operation: Operation): Status {

@@ -33,6 +33,16 @@ export const RequestFlag = {
   AT_ONCE: 1 << 16,
 } as const
 
+/** Where the bytes of a whole read may go without passing through memory of ours. */
+export interface FileOutlet {
+  /**
+   * To be called before the device's `read` returns, at most once for a read, with where all of its
+   * bytes are. After true the read may not fail any more.
+   * @returns true: the bytes are on their way; false: they go into the buffer, as always
+   */
+  take(fd: number, position: number, length: number): boolean
+}
+
 /**
  * One read, write, trim, zero, flush or blockStatus. The object may be reused once it is complete.
  * `buffer` is lent to the device until then; the device writes `length` bytes from `bufferOffset`
@@ -53,6 +63,8 @@ export interface Request {
    * If they do not fit into the list it ends before the range does: read again with null.
    */
   extents: ExtentList | null
+  /** Read only. If set, bytes that lie in a file may be given to it instead of into `buffer`. */
+  readonly outlet?: FileOutlet | null
   /** Set by the device when it fails: absolute offset of the first byte that was not done. */
   errorOffset: number
   complete(status: Status): void

@@ -22,6 +22,8 @@ export abstract class FileOperation {
   position = 0
   /** `read`: what the kernel has in memory is wanted before the start method returns. */
   atOnce = false
+  /** `read`: what the kernel has in memory may be given to it instead of into `buffer`. */
+  outlet: FileOutlet | null = null
   /** Bytes transferred (short only at the end of the file), a position (`seek`), or -errno. */
   result = 0
   /** Private to the engine, kept from one use to the next. */
@@ -29,6 +31,11 @@ export abstract class FileOperation {
 
   /** Called once if the start method returned false. */
   abstract complete(): void
+}
+
+/** Takes bytes of a file as they lie there. @returns false: it did not, and nothing has happened */
+export interface FileOutlet {
+  take(fd: number, position: number, length: number): boolean
 }
 
 const EMPTY = new Uint8Array(0)
@@ -176,6 +183,14 @@ export interface Stream {
    * @returns true: all has left, `sent` is not called; false: they are lent until `sent`
    */
   send(pieces: readonly Uint8Array[]): boolean
+  /**
+   * As `send`; the last piece gets its bytes from a file, without a copy as far as the socket takes
+   * them now, else read into its memory at once. The file's bytes should be in the kernel's memory:
+   * the disk is waited for. If they cannot be had the connection fails. Streams that cannot do this
+   * leave it out.
+   */
+  readonly sendFile?:
+    ((pieces: readonly Uint8Array[], fd: number, position: number) => boolean) | undefined
   /** Stops calling `received` (what the kernel holds stays there) until `resume`. */
   pause(): void
   resume(): void

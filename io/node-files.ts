@@ -5,7 +5,8 @@
  * O_DIRECT both wait for the disk, so they always go to threads.
  */
 import fs from 'node:fs'
-import type { DirectoryAbilities, FileOperation, Files, FileStatus, MachineIdentity } from './io.ts'
+import type { DirectoryAbilities, FileOperation, FileOutlet, Files, FileStatus } from './io.ts'
+import type { MachineIdentity } from './io.ts'
 import { LockKind, Seek, type SeekKind } from './io.ts'
 import { createText, replaceText } from './create-text.ts'
 import { DirectFiles, type StartTransfer } from './direct-files.ts'
@@ -43,8 +44,18 @@ export class NodeFiles implements Files {
   read(operation: FileOperation): boolean {
     operation.result = 0
     if (this.isDirect(operation.fd)) return this.startDirect(operation, false)
+    if (operation.outlet !== null && this.#giveAway(operation, operation.outlet)) return true
     if (this.#reads !== null && !operation.atOnce && this.#reads.take(operation)) return false
     return this.readAlone(operation)
+  }
+
+  /** @returns false: it is not in memory, or not wanted */
+  #giveAway(operation: FileOperation, outlet: FileOutlet): boolean {
+    const { fd, position, length } = operation
+    if (!this.#calls?.isCached(fd, position, length)) return false
+    if (!outlet.take(fd, position, length)) return false
+    operation.result = length
+    return true
   }
 
   protected readAlone(operation: FileOperation): boolean {

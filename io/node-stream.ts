@@ -8,6 +8,7 @@
  * socket error is no exception: the handler hears `closed`.
  */
 import { Socket } from 'node:net'
+import { getSystemErrorName } from 'node:util'
 import type { OnReadOpts, SocketConstructorOpts } from 'node:net'
 import type { Credentials, Stream, StreamHandler } from './io.ts'
 import type { SocketSend } from './socket-send.ts'
@@ -24,6 +25,8 @@ export class NodeStream implements Stream {
   readonly #sender: SocketSend | null
   /** Of the socket, for the sender; -1: there is none, or it does not serve. */
   #fd = -1
+  /** Set when the descriptor is known. */
+  sendFile: Stream['sendFile'] = undefined
   #handler: StreamHandler | null = null
   #error: Error | null = null
   #isPaused = false
@@ -70,6 +73,21 @@ export class NodeStream implements Stream {
       return false
     }
     const left = this.#sendNow(pieces)
+    if (left > 0) this.#sendLater(pieces, left)
+    return left === 0
+  }
+
+  readonly #sendFile = (pieces: readonly Uint8Array[], fd: number, position: number): boolean => {
+    const socket = this.#socket
+    if (this.#sender === null || socket.destroyed) return false
+    const count = this.#sender.sendFile(this.#fd, pieces, fd, position, false)
+    if (count < 0) {
+      const code = getSystemErrorName(count)
+      socket.destroy(Object.assign(new Error(`sendfile ${code}`), { code, errno: count }))
+      return false
+    }
+    let left = -count
+    for (const piece of pieces) left += piece.length
     if (left > 0) this.#sendLater(pieces, left)
     return left === 0
   }
@@ -134,6 +152,7 @@ export class NodeStream implements Stream {
     this.#socket = socket ?? accepted
     this.#fd = descriptorOf(this.#socket)
     if (this.#fd >= 0 && this.#socket.remoteAddress === undefined) this.#sender?.enlarge(this.#fd)
+    if (this.#fd >= 0 && this.#sender !== null) this.sendFile = this.#sendFile
     this.#listen()
     if (socket === null) accepted.on('data', (bytes) => this.#copy(handler, bytes))
     if (this.#isPaused) this.#socket.pause()

@@ -26,10 +26,11 @@ export class SendVector {
 
   /**
    * @param index first piece to send, without its first `offset` bytes
+   * @param end the piece behind the last one
    * @returns the address of the message; valid until the next call
    */
-  fill(pieces: readonly Uint8Array[], index: number, offset: number): number {
-    const count = Math.min(pieces.length - index, PIECES_MAX)
+  fill(pieces: readonly Uint8Array[], index: number, offset: number, end = pieces.length): number {
+    const count = Math.min(end - index, PIECES_MAX)
     if (count > this.#room) this.#allocate(2 ** Math.ceil(Math.log2(count)))
     const words = this.#words
     const addresses = this.#addresses

@@ -2,9 +2,11 @@
  * The only file that loads the FFI: Linux system calls Node does not offer. A wrong signature is
  * a crash, so every one is exercised by a test. Results are those of the kernel: >= 0, or -errno.
  */
+import { constants } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Credentials } from './io.ts'
 import { Addresses, alignedMemory } from './memory.ts'
+import { PageCacheCheck } from './page-cache-check.ts'
 import { Statx } from './statx.ts'
 
 export type Koffi = typeof import('koffi')
@@ -25,6 +27,8 @@ const MADV_DONTNEED = 4
 const LARGEST_PAGE = 65_536
 /** MSG_DONTWAIT and MSG_NOSIGNAL. */
 const MSG_NOW = 0x4040
+export const MSG_MORE = 0x8000
+const F_SETFL = 4
 export const Fallocate = { ALLOCATE: 1, PUNCH_HOLE: 3, ZERO_RANGE: 0x11 } as const
 export const Flock = { SHARED: 1, EXCLUSIVE: 2, NO_WAIT: 4 } as const
 
@@ -43,11 +47,17 @@ export class SystemCalls {
   readonly #getsockopt: Call
   readonly #send: Call
   readonly #sendmsg: Call
+  readonly #pread: Call
+  readonly #sendfile: Call
+  readonly #fcntl: Call
   readonly #statx: Statx
+  readonly #pageCache: PageCacheCheck
   /** One iovec: address and length, each as two 32-bit halves (little-endian). */
   readonly #vector = new Uint32Array(4)
   readonly #vectorAddress: number
   readonly #option = new Int32Array(new ArrayBuffer(4))
+  readonly #position = new BigInt64Array(new ArrayBuffer(8))
+  readonly #positionAddress: number
 
   constructor(koffi: Koffi) {
     const libc = koffi.load('libc.so.6')
@@ -71,7 +81,16 @@ export class SystemCalls {
     )
     this.#send = libc.func('long send(int fd, uint64_t data, size_t count, int flags)')
     this.#sendmsg = libc.func('long sendmsg(int fd, uint64_t message, int flags)')
+    this.#pread = libc.func('long pread(int fd, uint64_t data, size_t count, int64_t at)')
+    this.#sendfile = libc.func('long sendfile(int to, int fd, uint64_t at, size_t count)')
+    this.#fcntl = libc.func('int fcntl(int fd, int command, int flags)')
+    this.#pageCache = new PageCacheCheck(
+      libc.func(PageCacheCheck.SIGNATURE),
+      this.#errno,
+      this.addresses,
+    )
     this.#statx = new Statx(libc.func(Statx.SIGNATURE), this.addresses)
+    this.#positionAddress = address(new Uint8Array(this.#position.buffer))
     this.#vectorAddress = address(new Uint8Array(this.#vector.buffer))
   }
 
@@ -82,6 +101,16 @@ export class SystemCalls {
     this.#vector[1] = address / 4294967296
     this.#vector[2] = length
     return this.#result(this.#preadv2(fd, this.#vectorAddress, 1, at, RWF_NOWAIT))
+  }
+
+  /** Reads what there is, and waits for the disk if it has to. */
+  read(fd: number, buffer: Uint8Array, start: number, length: number, at: number): number {
+    return this.#result(this.#pread(fd, this.addressOf(buffer, start, length), length, at))
+  }
+
+  /** The kernel has all of the range in memory, as far as it can be known. Whole pages only. */
+  isCached(fd: number, at: number, length: number): boolean {
+    return this.#pageCache.holds(fd, at, length)
   }
 
   write(fd: number, buffer: Uint8Array, start: number, length: number, at: number): number {
@@ -138,8 +167,22 @@ export class SystemCalls {
   }
 
   /** The same, gathered. @param message address of a `msghdr` */
-  sendMessage(fd: number, message: number): number {
-    return this.#result(this.#sendmsg(fd, message, MSG_NOW))
+  sendMessage(fd: number, message: number, flags = 0): number {
+    return this.#result(this.#sendmsg(fd, message, MSG_NOW | flags))
+  }
+
+  /**
+   * Sends bytes of a file, which the socket gets without a copy. Waits for the disk, and for the
+   * socket unless it is non-blocking.
+   */
+  sendFile(socket: number, fd: number, at: number, length: number): number {
+    this.#position[0] = BigInt(at)
+    return this.#result(this.#sendfile(socket, fd, this.#positionAddress, length))
+  }
+
+  /** Of an open file that has no other status flags. */
+  setNonBlocking(fd: number, isOn: boolean): number {
+    return this.#result(this.#fcntl(fd, F_SETFL, isOn ? constants.O_NONBLOCK : 0))
   }
 
   lock(fd: number, operation: number): number {

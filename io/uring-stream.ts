@@ -11,25 +11,18 @@ import assert from 'node:assert/strict'
 import { Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import type { Credentials, Stream, StreamHandler } from './io.ts'
-import type { Entry, RingUser } from './uring-entry.ts'
 import type { Ring } from './uring-ring.ts'
-import { Opcode, RECVSEND_POLL_FIRST } from './uring-abi.ts'
 import type { SocketSend } from './socket-send.ts'
 import type { RingCalls } from './ring-calls.ts'
-import { SendVector } from './send-vector.ts'
 import type { TlsContext } from './tls-context.ts'
 import type { TlsIdentity } from './tls-identity.ts'
 import { TlsStream } from './tls-stream.ts'
+import { Receive, Send } from './uring-transfers.ts'
 
-const MSG_WAITALL = 0x100
-const MSG_NOSIGNAL = 0x4000
 const SHUT_WR = 1
 const SHUT_RDWR = 2
 const EINTR = 4
 const EAGAIN = 11
-
-const NOTHING = new Uint8Array(0)
-const NO_PIECES: readonly Uint8Array[] = []
 
 /** What every connection on a ring uses. */
 export interface RingSockets {
@@ -87,7 +80,22 @@ export class UringStream implements Stream {
     if (this.#isDestroyed) return false
     this.#send.begin(pieces)
     // An error comes again when the ring sends, and is told there.
-    const count = this.#sender.send(this.#fd, pieces)
+    return this.#sendRest(this.#sender.send(this.#fd, pieces))
+  }
+
+  sendFile(pieces: readonly Uint8Array[], fd: number, position: number): boolean {
+    if (this.#isDestroyed) return false
+    this.#send.begin(pieces)
+    const count = this.#sender.sendFile(this.#fd, pieces, fd, position, true)
+    if (count >= 0) return this.#sendRest(count)
+    this.#send.end()
+    this.#fail(count, 'sendfile')
+    this.#schedule()
+    return false
+  }
+
+  /** @param count bytes of what was begun that have left */
+  #sendRest(count: number): boolean {
     if (count > 0) this.#send.advance(count)
     if (!this.#send.isDone) {
       this.#startSend()
@@ -208,93 +216,5 @@ export class UringStream implements Stream {
     this.#calls.close(this.#fd)
     this.#send.end()
     this.#handler?.closed(this.#error)
-  }
-}
-
-class Receive implements RingUser {
-  isUnderWay = false
-  readonly #stream: UringStream
-  readonly #fd: number
-  readonly #calls: RingCalls
-  #buffer: Uint8Array = NOTHING
-
-  constructor(stream: UringStream, fd: number, calls: RingCalls) {
-    this.#stream = stream
-    this.#fd = fd
-    this.#calls = calls
-  }
-
-  begin(buffer: Uint8Array): void {
-    this.isUnderWay = true
-    this.#buffer = buffer
-  }
-
-  prepare(entry: Entry): void {
-    const address = this.#calls.addresses.of(this.#buffer)
-    entry.set(Opcode.RECV, this.#fd, address, this.#buffer.length, 0, 0, RECVSEND_POLL_FIRST)
-  }
-
-  completed(result: number): void {
-    this.isUnderWay = false
-    this.#stream.received(result)
-  }
-}
-
-class Send implements RingUser {
-  isUnderWay = false
-  readonly #stream: UringStream
-  readonly #fd: number
-  readonly #calls: RingCalls
-  /** Lent by the handler; those before `#index` have left, of that one `#offset` bytes. */
-  #pieces: readonly Uint8Array[] = NO_PIECES
-  #index = 0
-  #offset = 0
-  #vector: SendVector | null = null
-
-  constructor(stream: UringStream, fd: number, calls: RingCalls) {
-    this.#stream = stream
-    this.#fd = fd
-    this.#calls = calls
-  }
-
-  get isDone(): boolean {
-    return this.#index === this.#pieces.length
-  }
-
-  begin(pieces: readonly Uint8Array[]): void {
-    this.#pieces = pieces
-    this.#index = this.#offset = 0
-    this.advance(0)
-  }
-
-  end(): void {
-    this.#pieces = NO_PIECES
-    this.#index = this.#offset = 0
-  }
-
-  advance(bytes: number): void {
-    this.#offset += bytes
-    while (!this.isDone && this.#offset >= this.#pieces[this.#index].length) {
-      this.#offset -= this.#pieces[this.#index].length
-      this.#index++
-    }
-  }
-
-  prepare(entry: Entry): void {
-    const { addresses } = this.#calls
-    const flags = MSG_NOSIGNAL | MSG_WAITALL
-    if (this.#pieces.length - this.#index === 1) {
-      const piece = this.#pieces[this.#index]
-      const address = addresses.of(piece) + this.#offset
-      return entry.set(Opcode.SEND, this.#fd, address, piece.length - this.#offset, 0, flags)
-    }
-    this.#vector ??= new SendVector(addresses)
-    const message = this.#vector.fill(this.#pieces, this.#index, this.#offset)
-    entry.set(Opcode.SENDMSG, this.#fd, message, 1, 0, flags)
-  }
-
-  completed(result: number): void {
-    this.isUnderWay = false
-    this.#stream.sent(result)
   }
 }

@@ -20,7 +20,7 @@ import type { MutationOrder } from './mutation-order.ts'
 import type { Agreement } from './negotiation.ts'
 import { Command, NbdError } from './protocol.ts'
 import { ReadReply } from './read-reply.ts'
-import type { ReplyQueue } from './reply-queue.ts'
+import type { Outputs } from './read-reply.ts'
 import { RequestQueue } from './request-queue.ts'
 import type { NbdRequest, RequestOwner } from './request.ts'
 import type { Resources } from './resources.ts'
@@ -52,14 +52,14 @@ export class Executor implements RequestOwner {
   /** The connection is gone: finish what runs, begin nothing. */
   #isAbandoned = false
 
-  constructor(agreement: Agreement, replies: ReplyQueue, resources: Resources) {
+  constructor(agreement: Agreement, outputs: Outputs, resources: Resources) {
     this.#device = agreement.export.device
     this.#resources = resources
     this.#contexts = agreement.contexts
     this.#order = resources.orderOf(this.#device)
     const { slabs, lists } = resources
-    this.#readReply = new ReadReply(replies, slabs, lists, agreement.replyStyle)
-    this.#answer = new Answer(replies, agreement)
+    this.#readReply = new ReadReply(outputs, slabs, lists, agreement.replyStyle)
+    this.#answer = new Answer(outputs.replies, agreement)
   }
 
   /** @param mayRead false: reads do not count */
@@ -138,7 +138,10 @@ export class Executor implements RequestOwner {
 
   #slice(request: NbdRequest): void {
     if (!this.#aim(request)) return this.#sliceDone(request, NbdError.ENOMEM)
+    const isRead = request.command === Command.READ
+    if (isRead) this.#readReply.offer(request)
     const status = callDevice(this.#device, request)
+    if (isRead) this.#readReply.withdraw(request)
     if (status !== PENDING) this.#sliceDone(request, status)
     else if (request.isMutation && request.orderIndex < 0) this.#order.add(request)
   }

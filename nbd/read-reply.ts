@@ -9,6 +9,7 @@
  * The header of a chunk that follows a hole lies in the unwritten end of the hole in front of it,
  * and the chunk that tells of a hole in the hole's beginning.
  */
+import type { FileOutlet } from '../device/device.ts'
 import type { ExtentList } from '../device/extents.ts'
 import { ExtentFlag } from '../device/extents.ts'
 import { DATA_SLICE_BYTES, HOLE_BYTES_MIN, REPLY_DATA_INLINE_BYTES_MAX } from './limits.ts'
@@ -18,18 +19,28 @@ import { chunkHeaderBytes, dataChunkHeader, holeChunk, noneChunk, simpleReply } 
 import { ReplyStyle } from './reply-style.ts'
 import type { NbdRequest } from './request.ts'
 import type { ExtentListPool } from './extent-lists.ts'
+import type { Stream } from '../io/io.ts'
 import { SLAB_LEAD_BYTES } from './slab.ts'
 import type { Slab, SlabPool } from './slab.ts'
 
-export class ReadReply {
+export class ReadReply implements FileOutlet {
   readonly #replies: ReplyQueue
   readonly #slabs: SlabPool
   readonly #lists: ExtentListPool
   readonly #isChunked: boolean
   /** In front of data. */
   readonly #headerBytes: number
+  readonly #stream: Stream
+  /** Its data may come from a file, while the device's `read` lasts. */
+  #offered: NbdRequest | null = null
 
-  constructor(replies: ReplyQueue, slabs: SlabPool, lists: ExtentListPool, style: ReplyStyle) {
+  constructor(
+    { replies, stream }: Outputs,
+    slabs: SlabPool,
+    lists: ExtentListPool,
+    style: ReplyStyle,
+  ) {
+    this.#stream = stream
     this.#replies = replies
     this.#slabs = slabs
     this.#lists = lists
@@ -65,6 +76,36 @@ export class ReadReply {
     return true
   }
 
+  /** What follows until `withdraw` may be answered from a file. */
+  offer(request: NbdRequest): void {
+    const isAnswer = !this.isWhole(request) || request.length === request.wireLength
+    if (request.reserved || !isAnswer || this.#replies.isSending) return
+    if (this.#stream.sendFile === undefined) return
+    this.#offered = request
+    request.outlet = this
+  }
+
+  withdraw(request: NbdRequest): void {
+    request.outlet = null
+    this.#offered = null
+  }
+
+  /** For the device. */
+  take(fd: number, position: number, length: number): boolean {
+    const request = this.#offered
+    const slab = request?.slab
+    if (!request || !slab || length !== request.length) return false
+    const { slabOffset, offset } = request
+    const isLast = request.done + length === request.wireLength
+    if (this.#isChunked) dataChunkHeader(slab.view, slabOffset, request, offset, length, isLast)
+    else simpleReply(slab.view, slabOffset, request, 0)
+    const dataStart = slabOffset + this.#headerBytes
+    const end = dataStart + length
+    request.slab = null
+    this.#replies.sendFile({ slab, start: slabOffset, dataStart, end, fd, position }, this.#stream)
+    return true
+  }
+
   /**
    * Answers with the slice that was read, or keeps it if more has to be read before.
    * @returns false: the device could not list all extents; read the slice again, `plain` is set
@@ -72,7 +113,8 @@ export class ReadReply {
   sliceDone(request: NbdRequest): boolean {
     const isLast = request.done + request.length === request.wireLength
     const { slab, extents } = request
-    if (slab === null) throw new Error('a slice of a read without memory')
+    // Answered from a file.
+    if (slab === null) return true
     if (this.isWhole(request)) {
       if (isLast) this.#commitWhole(request, slab)
       return true
@@ -168,6 +210,12 @@ export class ReadReply {
     this.#replies.giveBack(slab, end, bufferOffset + length)
     slab.release()
   }
+}
+
+/** Where the replies of a connection go. */
+export interface Outputs {
+  readonly replies: ReplyQueue
+  readonly stream: Stream
 }
 
 function isAllData(extents: ExtentList): boolean {

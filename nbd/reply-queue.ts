@@ -13,6 +13,18 @@ import { REPLY_SLAB_BYTES } from './limits.ts'
 import type { MemoryUse } from './memory-use.ts'
 import type { Slab, SlabPool } from './slab.ts'
 
+/** A reply whose data lie in a file. */
+export interface FilePlace {
+  /** A slab of its own, with one reference; it has room for the data. */
+  readonly slab: Slab
+  readonly start: number
+  readonly dataStart: number
+  readonly end: number
+  readonly fd: number
+  /** Bytes from the start of the file. */
+  readonly position: number
+}
+
 export class ReplyQueue {
   /** Committed and not yet sent. */
   bytes = 0
@@ -35,6 +47,11 @@ export class ReplyQueue {
   constructor(slabs: SlabPool, memory: MemoryUse) {
     this.#slabs = slabs
     this.#memory = memory
+  }
+
+  /** What was given to the stream has not left yet. */
+  get isSending(): boolean {
+    return this.#sendingBytes > 0
   }
 
   /** @returns the slab in which `length` bytes from `position` on are now the caller's */
@@ -81,9 +98,29 @@ export class ReplyQueue {
     if (slab === this.#slab && end === this.#tail) this.#tail = start
   }
 
+  /**
+   * As `commit`, but what is behind `dataStart` comes from a file, and everything is sent at once.
+   * Not while a send is under way, and only on a stream which can.
+   */
+  sendFile(place: FilePlace, stream: Stream): void {
+    const { slab, start, dataStart, end } = place
+    this.commit(slab, start, end)
+    this.#gather()
+    const pieces = this.#sendingPieces
+    pieces.pop()
+    pieces.push(slab.bytes.subarray(start, dataStart), slab.bytes.subarray(dataStart, end))
+    if (stream.sendFile?.(pieces, place.fd, place.position) === true) this.sent()
+  }
+
   /** Sends everything committed, unless a send is under way: then `sent` is the time for it. */
   send(stream: Stream): void {
     if (this.#sendingBytes > 0 || this.#pieceSlabs.length === 0) return
+    this.#gather()
+    if (stream.send(this.#sendingPieces)) this.sent()
+  }
+
+  /** Everything committed is being sent from here on. */
+  #gather(): void {
     for (let index = 0; index < this.#pieceSlabs.length; index++) {
       const { bytes } = this.#pieceSlabs[index]
       this.#sendingPieces.push(bytes.subarray(this.#pieceStarts[index], this.#pieceEnds[index]))
@@ -93,7 +130,6 @@ export class ReplyQueue {
     this.#sendingBytes = this.bytes
     this.#pieceSlabs = slabs
     this.#pieceStarts.length = this.#pieceEnds.length = 0
-    if (stream.send(this.#sendingPieces)) this.sent()
   }
 
   /** What was given to the stream has left. */

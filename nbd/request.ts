@@ -5,7 +5,7 @@
  *   the request   | done |  slice  |        |
  *                 0    done       +length   wireLength        (from wireOffset)
  */
-import type { Request, Status } from '../device/device.ts'
+import type { FileOutlet, Request, Status } from '../device/device.ts'
 import type { ExtentList } from '../device/extents.ts'
 import { REQUESTS_FREE_MAX } from './limits.ts'
 import { Command } from './protocol.ts'
@@ -26,6 +26,7 @@ export class NbdRequest implements Request {
   buffer: Uint8Array = NOTHING
   bufferOffset = 0
   extents: ExtentList | null = null
+  outlet: FileOutlet | null = null
   errorOffset = 0
 
   // What the client said.

@@ -79,7 +79,7 @@ export class Transmission implements Worker {
     this.#replies = replies
     this.#resources = resources
     this.#reader = new RequestReader(receive, agreement, resources)
-    this.#executor = new Executor(agreement, replies, resources)
+    this.#executor = new Executor(agreement, { replies, stream }, resources)
     this.#executor.onProgress = () => this.#wake()
     this.#onDrained = onDrained
     this.#trace = log.isLevelEnabled('trace') ? log : null
