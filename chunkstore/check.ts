@@ -28,6 +28,8 @@ export const Rule = {
   FOREIGN_LOCK: 'foreign-lock',
   /** A lock file that a server of this machine left behind; only `repair` minds it. */
   STALE_LOCK: 'stale-lock',
+  /** Breaks nothing; `repair` removes them if asked to. */
+  EMPTY_CHUNK: 'empty-chunk',
   CHECKSUMS: 'checksums',
 } as const
 export type Rule = (typeof Rule)[keyof typeof Rule]

@@ -21,6 +21,8 @@ export interface RepairOptions {
   readonly preferFull: boolean
   /** Remove the lock files of chunkdisk, of readers and of other machines: nobody uses the disk. */
   readonly removeForeignLock: boolean
+  /** Remove the empty chunk files of a disk without a parent: absent they read as zeros as well. */
+  readonly removeEmpty: boolean
   readonly paths: PathMap
 }
 
@@ -63,6 +65,7 @@ export async function makePlan(
   const unseen = site.unseenCount - plan.steps.filter((step) => step.rule === Rule.PART).length
   // Without all files of a chunk nobody can say which one it is.
   if (unseen === 0) await planDuplicates(files, site, options, plan)
+  if (unseen === 0 && options.removeEmpty) planEmpty(site, plan)
   planOrphans(site, plan)
   return plan
 }
@@ -194,6 +197,23 @@ async function look(files: Files, part: Part, found: FoundChunk, chunkSize: numb
   if (!isFile) return { path: file, state, isFile, size, mtimeMs: 0, identity: file }
   const { mtimeMs, identity } = await files.status(file)
   return { path: file, state, isFile, size, mtimeMs, identity }
+}
+
+/** Not those of a child: they hide what the parent has. */
+function planEmpty(site: RepairSite, plan: Draft): void {
+  const why = 'without a file the chunk reads as zeros as well'
+  const doubled = new Set(
+    duplicates(site)
+      .flat()
+      .map((place) => place.found.index),
+  )
+  for (const { part, contents } of site.parts) {
+    for (const { index, name, size, isFile } of contents.chunks) {
+      if (size > 0 || !isFile || doubled.has(index)) continue
+      const file = path.join(part.directory, name)
+      plan.steps.push({ rule: Rule.EMPTY_CHUNK, file, action: Action.REMOVE, part, why })
+    }
+  }
 }
 
 function planOrphans(site: RepairSite, plan: Draft): void {

@@ -42,6 +42,7 @@ const DEFAULTS: RepairOptions = {
   createParts: false,
   preferFull: false,
   removeForeignLock: false,
+  removeEmpty: false,
   paths: PathMap.NONE,
 }
 
@@ -84,7 +85,11 @@ async function repairSite(
   site: RepairSite,
   options: RepairOptions,
 ): Promise<RepairReport> {
-  const { file } = site.descriptor
+  const { file, parent } = site.descriptor
+  if (options.removeEmpty && parent !== null) {
+    const why = 'its empty chunks hide what the parent has; commit or flatten it first'
+    throw new DiskError('ECHAIN', `${file}: ${why}`)
+  }
   const found = await checkDisk(files, file, { isLocked: true, paths: options.paths })
   if (found.some(({ rule }) => BLOCKING.includes(rule))) {
     return { mends: [], findings: advise(found, file, null) }
@@ -125,7 +130,7 @@ class Mender {
   }
 
   /** @returns what was, or would be, done */
-  async #do({ action, file, part }: Step): Promise<string> {
+  async #do({ rule, action, file, part }: Step): Promise<string> {
     const name = path.basename(file)
     if (action === Action.ASIDE && part !== null) {
       const aside = this.#asideOf(part)
@@ -139,7 +144,8 @@ class Mender {
       return done
     }
     await this.#files.remove(file)
-    await syncDirectory(this.#files, path.dirname(file))
+    // There may be many of these, and no harm in those that come back.
+    if (rule !== Rule.EMPTY_CHUNK) await syncDirectory(this.#files, path.dirname(file))
     return done
   }
 
@@ -184,5 +190,6 @@ const ADVICE: Readonly<Record<Rule, string>> = {
   [Rule.TEMPORARY]: MENDED_LATER,
   [Rule.FOREIGN_LOCK]: MENDED_LATER,
   [Rule.STALE_LOCK]: MENDED_LATER,
+  [Rule.EMPTY_CHUNK]: MENDED_LATER,
   [Rule.CHECKSUMS]: 'bring the file back, or make all checksums anew: "chunknbd scrub --rebuild"',
 }

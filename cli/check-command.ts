@@ -28,6 +28,9 @@ Prints a line for each finding. Exits with 0 if all is well, 1 if something is w
   foreign-lock      chunkdisk's ".lock", that of another machine, or of a disk that was served for
                     reading stops every repair; --remove-foreign-lock removes it
   stale-lock        removed: a ".lock" that a server of this machine left behind
+  empty-chunk       removed with --remove-empty, if the disk has no parent: empty or absent, a chunk
+                    is zeros; but an empty file no longer counts for its part's number, nor says
+                    where the chunk will be
 Files go to the directory ".chunknbd-aside" of their part and overwrite nothing there; when you
 have looked at them, delete them. The disk must not be served. Parents are never touched. It may
 be interrupted at any time and run again.
@@ -46,6 +49,7 @@ export function checkCommand(): Command {
     .option('--create-parts', 'with --repair: make part directories that are missing')
     .option('--prefer-full', 'with --repair: a full chunk wins over an empty one that is newer')
     .option('--remove-foreign-lock', 'with --repair: remove lock files of others')
+    .option('--remove-empty', 'with --repair: remove empty chunk files of a disk without a parent')
     .addOption(mapPathOption())
     .option('--json', 'print the findings as JSON')
     .addHelpText('after', EXAMPLES)
@@ -57,6 +61,7 @@ const REPAIR_OPTIONS = {
   createParts: '--create-parts',
   preferFull: '--prefer-full',
   removeForeignLock: '--remove-foreign-lock',
+  removeEmpty: '--remove-empty',
 } as const
 
 async function check(file: string, options: Options, command: Command): Promise<void> {
