@@ -62,7 +62,7 @@ export class Connection implements StreamHandler, Guest {
     const onRefused = (entry: Export, reason: string): void => this.#refused(entry, reason)
     const who = { exports, tls: tls?.mode ?? TlsMode.OFF, peer, policy }
     this.#handshake = new Handshake({ ...who, mayAttach, onRefused })
-    this.#receive = new ReceiveBuffer(slabs)
+    this.#receive = new ReceiveBuffer(slabs, memory)
     this.#replies = new ReplyQueue(slabs, memory)
     this.#closeAfter(settings.handshakeMs, () => admission.report(Refusal.HANDSHAKE, this.remote))
     stream.start(this)

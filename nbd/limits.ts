@@ -67,9 +67,16 @@ export const SEND_QUEUE_BYTES_MAX = 1024 * 1024
  */
 export const MEMORY_BYTES_MAX = 256 * 1024 * 1024
 
-/** Receive memory: first a little, for many clients never say much; then for whole batches. */
-export const RECEIVE_BYTES_INITIAL = 4 * 1024
+/**
+ * Receive memory: first a little, for many clients never say much; for whole batches when a client
+ * has filled it.
+ */
+export const RECEIVE_BYTES_INITIAL = 256
 export const RECEIVE_BYTES = 1024 * 1024
+
+/** Receive memory of all; above, each connection that empties its own gets by with the second. */
+export const RECEIVE_MEMORY_BYTES_MAX = 128 * 1024 * 1024
+export const RECEIVE_BYTES_SCARCE = 32 * 1024
 
 /** With less room than this behind what was received, the receive buffer is tidied up. */
 export const RECEIVE_ROOM_BYTES_MIN = 64 * 1024

@@ -8,7 +8,8 @@
  * `end` may then still be appended, but nothing is moved: the unparsed rest goes to a fresh slab.
  * Only `room` moves anything, for what it returned before may still be with the stream.
  */
-import { RECEIVE_BYTES_INITIAL, RECEIVE_ROOM_BYTES_MIN } from './limits.ts'
+import { RECEIVE_BYTES_SCARCE, RECEIVE_MEMORY_BYTES_MAX, RECEIVE_ROOM_BYTES_MIN } from './limits.ts'
+import type { MemoryUse } from './memory-use.ts'
 import type { Slab, SlabPool } from './slab.ts'
 
 export class ReceiveBuffer {
@@ -16,18 +17,24 @@ export class ReceiveBuffer {
   start = 0
   end = 0
   readonly #slabs: SlabPool
-  #slabBytes = RECEIVE_BYTES_INITIAL
+  readonly #memory: MemoryUse
+  /** Of the slabs that are used when the first is too small; 0: as small as can be. */
+  #slabBytes = 0
+  /** The last receive left no room: there may be more to come at once. */
+  #wasFilled = false
 
-  constructor(slabs: SlabPool) {
+  constructor(slabs: SlabPool, memory: MemoryUse) {
     this.#slabs = slabs
-    this.slab = slabs.take(this.#slabBytes)
+    this.#memory = memory
+    this.slab = slabs.takeCell()
+    memory.receiveBytes += this.slab.bytes.length
   }
 
   get unparsed(): number {
     return this.end - this.start
   }
 
-  /** @param bytes size of the slabs that are used from the next receive on */
+  /** @param bytes size of the slabs that are used when a client has filled the first */
   enlarge(bytes: number): void {
     this.#slabBytes = bytes
   }
@@ -37,10 +44,13 @@ export class ReceiveBuffer {
    * @returns at least 1 byte for the next receive, to be reported by `received`
    */
   room(needed: number): Uint8Array {
-    if (this.slab.bytes.length < this.#slabBytes) this.#tryToEnlarge()
-    const { bytes } = this.slab
     const idle = this.start === this.end && this.slab.references === 1
     if (idle) this.start = this.end = 0
+    if (this.#wasFilled && this.slab.bytes.length < this.#usualBytes) this.#tryToEnlarge()
+    else if (idle && this.#isScarce && this.slab.bytes.length > 2 * RECEIVE_BYTES_SCARCE) {
+      this.#moveTo(this.#slabs.take(RECEIVE_BYTES_SCARCE))
+    }
+    const { bytes } = this.slab
     const full = this.end === bytes.length
     const tight = bytes.length - this.end < RECEIVE_ROOM_BYTES_MIN
     const small = this.unparsed < RECEIVE_ROOM_BYTES_MIN
@@ -49,13 +59,26 @@ export class ReceiveBuffer {
     return this.end === 0 ? this.slab.bytes : this.slab.bytes.subarray(this.end)
   }
 
+  /** All connections together have more than they should. */
+  get #isScarce(): boolean {
+    return this.#memory.receiveBytes > RECEIVE_MEMORY_BYTES_MAX
+  }
+
+  get #usualBytes(): number {
+    const wanted = this.#memory.receiveBytes + this.#slabBytes
+    const isScarce = wanted > RECEIVE_MEMORY_BYTES_MAX
+    return isScarce ? Math.min(this.#slabBytes, RECEIVE_BYTES_SCARCE) : this.#slabBytes
+  }
+
   received(bytes: number): void {
     this.end += bytes
+    this.#wasFilled = this.end === this.slab.bytes.length
   }
 
   /** The connection is gone. Payloads that are still lent keep their slab. */
   release(): void {
     this.start = this.end
+    this.#memory.receiveBytes -= this.slab.bytes.length
     this.slab.release()
   }
 
@@ -72,14 +95,14 @@ export class ReceiveBuffer {
 
   /** Without the memory for it, it goes on with what it has. */
   #tryToEnlarge(): void {
-    const fresh = this.#slabs.tryTake(Math.max(this.#slabBytes, this.unparsed + 1))
+    const fresh = this.#slabs.tryTake(Math.max(this.#usualBytes, this.unparsed + 1))
     if (fresh !== null) this.#moveTo(fresh)
   }
 
   /** @param needed bytes; what is usual is better */
   #swap(needed: number): void {
     const least = Math.max(needed, this.unparsed + 1)
-    const usual = this.#slabs.tryTake(Math.max(this.#slabBytes, least))
+    const usual = this.#slabs.tryTake(Math.max(this.#usualBytes, least))
     this.#moveTo(usual ?? this.#slabs.take(least))
   }
 
@@ -87,6 +110,7 @@ export class ReceiveBuffer {
     fresh.bytes.set(this.slab.bytes.subarray(this.start, this.end))
     this.end -= this.start
     this.start = 0
+    this.#memory.receiveBytes += fresh.bytes.length - this.slab.bytes.length
     this.slab.release()
     this.slab = fresh
   }

@@ -51,6 +51,8 @@ export interface ServerStatistics {
   readonly requestsInFlight: number
   /** Payload and reply memory in use. */
   readonly memoryBytes: number
+  /** Memory for what clients send next. */
+  readonly receiveBytes: number
   /** Receive and reply buffers that are not in the pool. */
   readonly slabsInUse: number
   /** Bytes of those that are in the pool. */
@@ -123,6 +125,7 @@ export class Server {
       refused: this.#admission.refused,
       requestsInFlight: this.#resources.requests.taken,
       memoryBytes: this.#resources.memory.bytes,
+      receiveBytes: this.#resources.memory.receiveBytes,
       slabsInUse: this.#resources.slabs.taken,
       slabsFreeBytes: this.#resources.slabs.freeBytes,
     }

@@ -3,14 +3,21 @@
  * is released. Whoever keeps a place in a slab holds a reference; contents are never cleared, so
  * only bytes that were written for a connection may be sent to it.
  *
- * Sizes are powers of two with `SLAB_LEAD_BYTES` more: a header fits in front of round data.
+ * Sizes are powers of two with `SLAB_LEAD_BYTES` more: a header fits in front of round data. The
+ * smallest, the cells, have no more.
  */
 import { RECEIVE_BYTES_INITIAL, SLABS_FREE_BYTES_MAX } from './limits.ts'
+
+/** Slabs of this size are cut from a block, and kept: every silent client has one. */
+const CELL_BITS = Math.log2(RECEIVE_BYTES_INITIAL)
+const CELLS_IN_BLOCK = 256
 
 /** Data that begins here in a slab of its own has room for headers in front, and is aligned. */
 export const SLAB_LEAD_BYTES = 4096
 
-const SIZE_BITS_MIN = Math.log2(RECEIVE_BYTES_INITIAL)
+const SIZE_BITS_MIN = 12
+
+const NO_BYTES = new Uint8Array(0)
 
 export class Slab {
   readonly bytes: Uint8Array
@@ -22,7 +29,8 @@ export class Slab {
   constructor(pool: SlabPool, sizeBits: number) {
     this.#pool = pool
     this.sizeBits = sizeBits
-    this.bytes = pool.allocate(2 ** sizeBits + SLAB_LEAD_BYTES)
+    this.bytes =
+      sizeBits === CELL_BITS ? pool.allocateCell() : pool.allocate(2 ** sizeBits + SLAB_LEAD_BYTES)
     this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length)
   }
 
@@ -40,6 +48,9 @@ export class SlabPool {
   /** Free slabs by size. The last one given comes back first: the caches may still hold it. */
   readonly #free: Slab[][] = []
   #freeBytes = 0
+  readonly #cells: Slab[] = []
+  /** What is left of the block that cells are cut from. */
+  #block: Uint8Array = NO_BYTES
   /** Fewest free slabs of each size since the last shrinking: so many were not needed. */
   readonly #fewest: number[] = []
   /** Slabs in use, for tests and statistics. */
@@ -48,6 +59,22 @@ export class SlabPool {
   /** @param allocate memory at a page border is used by O_DIRECT without a copy */
   constructor(allocate: Allocate = (bytes) => new Uint8Array(bytes)) {
     this.allocate = allocate
+  }
+
+  /** @returns a cell with one reference */
+  takeCell(): Slab {
+    const cell = this.#cells.pop() ?? new Slab(this, CELL_BITS)
+    this.taken++
+    cell.references = 1
+    return cell
+  }
+
+  /** For `Slab`. */
+  allocateCell(): Uint8Array {
+    if (this.#block.length === 0) this.#block = this.allocate(CELLS_IN_BLOCK << CELL_BITS)
+    const cell = this.#block.subarray(0, 1 << CELL_BITS)
+    this.#block = this.#block.subarray(1 << CELL_BITS)
+    return cell
   }
 
   /** @returns a slab with at least `SLAB_LEAD_BYTES` + `bytes` bytes and one reference */
@@ -103,6 +130,7 @@ export class SlabPool {
   /** For `Slab.release`. */
   give(slab: Slab): void {
     this.taken--
+    if (slab.sizeBits === CELL_BITS) return void this.#cells.push(slab)
     if (this.#freeBytes + slab.bytes.length > SLABS_FREE_BYTES_MAX) return
     const list = (this.#free[slab.sizeBits] ??= [])
     this.#fewest[slab.sizeBits] ??= 0

@@ -8,6 +8,7 @@ import { STYLES } from '../helpers/wire-style.ts'
 
 const MIB = 1024 * 1024
 const SIZE = 64 * MIB
+const ZEROS = [0, 0, 0, 0, 0]
 /** What a client may make the server hold, with a request more than the limits allow. */
 const CLIENT_BYTES_MAX = 64 * MIB + 32 * MIB
 
@@ -140,6 +141,41 @@ test('all memory comes back when the clients have left', async (t) => {
     client.stream.break()
     await session.settle()
   }
-  const { connections, requestsInFlight, memoryBytes, slabsInUse } = session.server.statistics()
-  t.deepEqual([connections, requestsInFlight, memoryBytes, slabsInUse], [0, 0, 0, 0])
+  const statistics = session.server.statistics()
+  const { connections, requestsInFlight, memoryBytes, receiveBytes, slabsInUse } = statistics
+  t.deepEqual([connections, requestsInFlight, memoryBytes, receiveBytes, slabsInUse], ZEROS)
+})
+
+test('clients that say nothing cost next to nothing, attached or not', async (t) => {
+  const session = await MemorySession.start(new MemoryDevice(SIZE))
+  const silent = Array.from({ length: 300 }, () => session.connectRaw())
+  for (const stream of silent) while (stream.step());
+  for (let count = 0; count < 50; count++) await session.connect(SIZE)
+  const { receiveBytes, memoryBytes, connections } = session.server.statistics()
+  t.is(connections, 350)
+  t.is(memoryBytes, 0)
+  t.is(receiveBytes, 350 * 256)
+  for (const stream of silent) stream.break()
+})
+
+test('receive memory of all is limited, and with little of it everything works', async (t) => {
+  const session = await MemorySession.start(new MemoryDevice(SIZE))
+  const clients: MemoryClient[] = []
+  for (let count = 0; count < 160; count++) {
+    const client = await session.connect(SIZE)
+    clients.push(client)
+    client.write(count * 4096, Buffer.alloc(100_000, count + 1))
+    await session.until(() => client.outstanding === 0)
+  }
+  t.true(session.server.statistics().receiveBytes <= 128 * MIB + 160 * 40_960)
+  for (const [index, client] of clients.entries()) {
+    client.write(index * 4096, Buffer.alloc(4096, index + 1))
+    const cookie = client.read(index * 4096, 4096)
+    await session.until(() => client.outstanding === 0)
+    const data = client.answerTo(cookie)?.data ?? Buffer.alloc(0)
+    t.true(data.length === 4096 && data.every((byte) => byte === ((index + 1) & 255)))
+  }
+  t.true(session.server.statistics().receiveBytes <= 128 * MIB + 160 * 40_960)
+  for (const { stream } of clients) stream.break()
+  await session.until(() => session.server.statistics().receiveBytes === 0)
 })

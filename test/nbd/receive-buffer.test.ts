@@ -1,5 +1,6 @@
 import test from 'ava'
 import { RECEIVE_BYTES } from '../../nbd/limits.ts'
+import { MemoryUse } from '../../nbd/memory-use.ts'
 import { ReceiveBuffer } from '../../nbd/receive-buffer.ts'
 import { SlabPool } from '../../nbd/slab.ts'
 import type { Slab } from '../../nbd/slab.ts'
@@ -14,7 +15,7 @@ interface Pin {
 /** Receives, parses and lends at random; the naive side is one string of bytes. */
 function play(random: Random, sizeMax: number): { moved: boolean; taken: number } {
   const slabs = new SlabPool()
-  const receive = new ReceiveBuffer(slabs)
+  const receive = new ReceiveBuffer(slabs, new MemoryUse())
   const first = receive.slab
   receive.enlarge(RECEIVE_BYTES)
   let unparsed = Buffer.alloc(0)
@@ -61,7 +62,7 @@ for (const sizeMax of [100, 10_000, RECEIVE_BYTES, 3 * RECEIVE_BYTES]) {
 
 test('a full buffer that cannot be parsed yet grows by a second one, not without end', (t) => {
   const slabs = new SlabPool()
-  const receive = new ReceiveBuffer(slabs)
+  const receive = new ReceiveBuffer(slabs, new MemoryUse())
   receive.received(receive.room(1).length)
   const before = receive.slab.bytes.length
   t.true(receive.room(1).length >= before)
@@ -69,7 +70,7 @@ test('a full buffer that cannot be parsed yet grows by a second one, not without
 })
 
 test('an empty buffer begins again at its start', (t) => {
-  const receive = new ReceiveBuffer(new SlabPool())
+  const receive = new ReceiveBuffer(new SlabPool(), new MemoryUse())
   const first = receive.room(1)
   receive.received(100)
   receive.start = receive.end

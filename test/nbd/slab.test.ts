@@ -46,3 +46,17 @@ test('memory in use is never given back', (t) => {
   held.release()
   t.is(pool.freeBytes, held.bytes.length)
 })
+
+test('cells do not overlap, and are used again', (t) => {
+  const pool = new SlabPool()
+  const cells = Array.from({ length: 600 }, () => pool.takeCell())
+  for (const [index, { bytes }] of cells.entries()) bytes.fill(index % 251)
+  t.true(cells.every(({ bytes }, index) => bytes.every((byte) => byte === index % 251)))
+  t.is(cells[0].view.getUint8(255), 0)
+  t.is(cells[9].view.getUint8(255), 9)
+  t.is(pool.taken, 600)
+  for (const cell of cells) cell.release()
+  t.is(pool.taken, 0)
+  pool.shrink(() => t.fail())
+  t.true(new Set(cells).has(pool.takeCell()))
+})

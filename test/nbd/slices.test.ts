@@ -182,6 +182,11 @@ test('a batch of requests is one batch for the device', async (t) => {
   const device = new ManualDevice(MIB)
   const session = await MemorySession.start(device)
   const client = await session.connect(MIB)
+  // From now on there is room for a batch.
+  client.write(0, Buffer.alloc(4096))
+  await session.until(() => device.pending.length > 0)
+  device.completeAll()
+  await session.until(() => client.outstanding === 0)
   const submits = device.submits
   const bytes = Array.from({ length: 32 }, (_, index) => {
     const fields = { command: Command.READ, offset: index * 4096, length: 4096 }
