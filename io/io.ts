@@ -143,11 +143,19 @@ export interface Files {
   abilities(directory: string): Promise<DirectoryAbilities>
 }
 
-/** Where to listen. `fd`: a listening socket inherited from the parent process. */
-export type ListenAddress =
+/** Sockets to listen at. `fd`: one that listens already, inherited from the parent process. */
+export type SocketAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string }
   | { readonly kind: 'fd'; readonly fd: number }
+
+/** Where connections come from. Engines know sockets; `ws-io.ts` adds the rest. */
+export type ListenAddress =
+  | SocketAddress
+  /** Clients speak in WebSockets, over TLS if `secure`. */
+  | { readonly kind: 'ws'; readonly secure: boolean; readonly at: SocketAddress }
+  /** We connect to a WebSocket server, again and again, and serve it. */
+  | { readonly kind: 'dial'; readonly url: string; readonly exportName: string }
 
 /** The far side of a `Stream`; called by the engine, never from inside a call to the stream. */
 export interface StreamHandler {
@@ -170,10 +178,22 @@ export interface Credentials {
   readonly gid: number
 }
 
-/** A connected byte stream: TCP, unix socket, TLS on either, later WebSocket. */
+/** What the way in has settled before the first byte: the request of a WebSocket does. */
+export interface StreamEntry {
+  /** The export that stands for the empty name on this connection; '': the usual one. */
+  readonly defaultExport: string
+  /** Names of the exports that exist for the peer; null: all. */
+  readonly exports: ReadonlySet<string> | null
+  /** Who the peer is, as TLS below has proven it; null: there is none. */
+  readonly identity: TlsIdentity | null
+}
+
+/** A connected byte stream: TCP, unix socket, TLS on either, WebSocket. */
 export interface Stream {
   /** Address of the peer, for logs. */
   readonly remote: string
+  /** Missing: nothing is settled yet. If it is there, `secure` is impossible. */
+  readonly entry?: StreamEntry
   /** Asks the kernel, before `start`. Null: nothing is known; so it is where this is left out. */
   credentials?(): Credentials | null
   /** Sets the handler and begins to receive. Call it once. */

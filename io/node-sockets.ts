@@ -9,7 +9,7 @@ import { lstatSync, rmSync } from 'node:fs'
 import { createConnection, createServer } from 'node:net'
 import type { ListenOptions, Server, Socket } from 'node:net'
 import { firstReserved } from './descriptors.ts'
-import type { ListenAddress, Listener, Stream } from './io.ts'
+import type { ListenAddress, Listener, SocketAddress, Stream } from './io.ts'
 import { descriptorOf, NodeStream } from './node-stream.ts'
 import type { SocketSend } from './socket-send.ts'
 
@@ -36,22 +36,40 @@ export async function listen(
   refused: (remote: string) => void = ignore,
   sender: SocketSend | null = null,
 ): Promise<Listener> {
+  const place = socketAddress(address)
+  const wrap = (socket: Socket, remote: string): void =>
+    accept(new NodeStream(socket, remote, sender))
+  const server = await listenForSockets(place, wrap, refused)
+  return {
+    address: addressOf(server, place),
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  }
+}
+
+/** The part of it that knows nothing of streams. @param accept gets sockets that are paused */
+export async function listenForSockets(
+  address: SocketAddress,
+  accept: (socket: Socket, remote: string) => void,
+  refused: (remote: string) => void,
+): Promise<Server> {
   if (address.kind === 'unix') await clearUnixPath(address.path)
   const reserved = firstReserved()
   const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
     const remote = remoteOf(socket, address)
-    if (descriptorOf(socket) < reserved) return accept(new NodeStream(socket, remote, sender))
+    if (descriptorOf(socket) < reserved) return accept(socket, remote)
     socket.destroy()
     refused(remote)
   })
   await start(server, address)
   // Accepting may fail for a moment; those who are connected are not concerned. Where the last
   // descriptor is taken Node closes newcomers itself and tells nobody.
-  server.on('error', ignore)
-  return {
-    address: addressOf(server, address),
-    close: () => new Promise((resolve) => server.close(() => resolve())),
-  }
+  return server.on('error', ignore)
+}
+
+/** @throws ListenError for anything but a socket, which is all that engines know */
+export function socketAddress(address: ListenAddress): SocketAddress {
+  if (address.kind !== 'ws' && address.kind !== 'dial') return address
+  throw new ListenError('NO_WEBSOCKETS', 'an engine alone knows no WebSockets: withWebSockets does')
 }
 
 /** A stale socket file is removed; one that somebody listens on, or any other file, is an error. */
@@ -88,7 +106,7 @@ function isListening(path: string): Promise<boolean> {
   })
 }
 
-function start(server: Server, address: ListenAddress): Promise<void> {
+function start(server: Server, address: SocketAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(address, error)))
     server.once('listening', () => {
@@ -105,13 +123,13 @@ function start(server: Server, address: ListenAddress): Promise<void> {
   })
 }
 
-function listenOptions(address: ListenAddress): ListenOptions & { readonly fd?: number } {
+function listenOptions(address: SocketAddress): ListenOptions & { readonly fd?: number } {
   if (address.kind === 'unix') return { path: address.path, backlog: BACKLOG }
   if (address.kind === 'fd') return { fd: address.fd }
   return { host: address.host, port: address.port, backlog: BACKLOG }
 }
 
-export function listenError(address: ListenAddress, cause: NodeJS.ErrnoException): ListenError {
+export function listenError(address: SocketAddress, cause: NodeJS.ErrnoException): ListenError {
   const code = cause.code ?? 'LISTEN_FAILED'
   const reason = REASONS.get(code) ?? cause.message
   return new ListenError(code, `cannot listen on ${describe(address)}: ${reason}`, cause)
@@ -124,19 +142,19 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['ENOENT', 'its directory does not exist'],
 ])
 
-function describe(address: ListenAddress): string {
+function describe(address: SocketAddress): string {
   if (address.kind === 'unix') return `unix socket ${address.path}`
   if (address.kind === 'fd') return `inherited socket ${address.fd}`
   return `${address.host} port ${address.port}`
 }
 
-function addressOf(server: Server, wanted: ListenAddress): ListenAddress {
+export function addressOf(server: Server, wanted: SocketAddress): SocketAddress {
   const bound = server.address()
   if (typeof bound === 'string') return { kind: 'unix', path: bound }
   return bound === null ? wanted : { kind: 'tcp', host: bound.address, port: bound.port }
 }
 
-function remoteOf(socket: Socket, address: ListenAddress): string {
+function remoteOf(socket: Socket, address: SocketAddress): string {
   const { remoteAddress, remotePort } = socket
   if (remoteAddress === undefined) return address.kind === 'unix' ? `unix:${address.path}` : 'unix'
   return remoteAddress.includes(':')

@@ -6,8 +6,8 @@ import { rmSync } from 'node:fs'
 import { lookup } from 'node:dns/promises'
 import { getSystemErrorName } from 'node:util'
 import { firstReserved } from './descriptors.ts'
-import type { ListenAddress, Listener, Stream } from './io.ts'
-import { BACKLOG, clearUnixPath, listenError } from './node-sockets.ts'
+import type { ListenAddress, Listener, SocketAddress, Stream } from './io.ts'
+import { BACKLOG, clearUnixPath, listenError, socketAddress } from './node-sockets.ts'
 import {
   Domain,
   inetAddress,
@@ -46,10 +46,11 @@ const RETRY_MS = 100
 /** Accepts connections on `address`; each is given to `accept`, which starts it. */
 export async function listenOnRing(
   sockets: RingSockets,
-  address: ListenAddress,
+  wanted: ListenAddress,
   accept: (stream: Stream) => void,
   refused: (remote: string) => void = () => {},
 ): Promise<Listener> {
+  const address = socketAddress(wanted)
   const { calls } = sockets
   if (address.kind === 'unix') await clearUnixPath(address.path)
   const host = address.kind === 'tcp' ? await resolve(address) : ''
@@ -63,7 +64,7 @@ export async function listenOnRing(
   return listener
 }
 
-async function resolve(address: ListenAddress & { kind: 'tcp' }): Promise<string> {
+async function resolve(address: SocketAddress & { kind: 'tcp' }): Promise<string> {
   try {
     return (await lookup(address.host)).address
   } catch (error) {
@@ -71,7 +72,7 @@ async function resolve(address: ListenAddress & { kind: 'tcp' }): Promise<string
   }
 }
 
-function inherit(calls: RingCalls, address: ListenAddress & { kind: 'fd' }): number {
+function inherit(calls: RingCalls, address: SocketAddress & { kind: 'fd' }): number {
   const flags = calls.fcntl(address.fd, F_GETFL, 0)
   check(flags, 'fcntl', address)
   // The ring waits for what blocks, and only for that.
@@ -82,7 +83,7 @@ function inherit(calls: RingCalls, address: ListenAddress & { kind: 'fd' }): num
 
 function bound(
   calls: RingCalls,
-  address: Exclude<ListenAddress, { kind: 'fd' }>,
+  address: Exclude<SocketAddress, { kind: 'fd' }>,
   host: string,
 ): number {
   const isUnix = address.kind === 'unix'
@@ -104,14 +105,14 @@ function bound(
   return fd
 }
 
-function check(result: number, call: string, address: ListenAddress): void {
+function check(result: number, call: string, address: SocketAddress): void {
   if (result >= 0) return
   const code = getSystemErrorName(result)
   const error = Object.assign(new Error(`${call} ${code}`), { code, errno: result, syscall: call })
   throw listenError(address, error)
 }
 
-function addressOf(calls: RingCalls, fd: number, wanted: ListenAddress): ListenAddress {
+function addressOf(calls: RingCalls, fd: number, wanted: SocketAddress): SocketAddress {
   const bytes = new Uint8Array(new ArrayBuffer(SOCKET_ADDRESS_BYTES_MAX))
   const length = new Uint32Array(new ArrayBuffer(4)).fill(bytes.length)
   if (calls.localAddress(fd, bytes, length) < 0) return wanted
@@ -129,7 +130,7 @@ interface Callers {
 }
 
 class UringListener implements Listener, RingUser {
-  readonly address: ListenAddress
+  readonly address: SocketAddress
   /** The socket file is ours to remove. */
   ownsPath = false
   readonly #ring: Ring
@@ -148,7 +149,7 @@ class UringListener implements Listener, RingUser {
   #closing: Promise<void> | null = null
   #onClosed: (() => void) | null = null
 
-  constructor(sockets: RingSockets, fd: number, address: ListenAddress, callers: Callers) {
+  constructor(sockets: RingSockets, fd: number, address: SocketAddress, callers: Callers) {
     const { ring, calls } = sockets
     this.#sockets = sockets
     this.address = address

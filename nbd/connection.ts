@@ -13,10 +13,11 @@ import type { Stream, StreamHandler } from '../io/io.ts'
 import type { TlsIdentity } from '../io/tls-identity.ts'
 import { type Guest, Refusal } from './admission.ts'
 import type { ConnectionSettings } from './connection-settings.ts'
+import { startOf } from './connection-start.ts'
 import type { Export } from './export.ts'
 import { Handshake } from './handshake.ts'
 import { HANDSHAKE_OUTPUT_BYTES_MAX, LINGER_MS_MAX, STOP_HANDSHAKE_MS_MAX } from './limits.ts'
-import { type Agreement, type Outcome, TlsMode } from './negotiation.ts'
+import type { Agreement, Outcome } from './negotiation.ts'
 import { type Peer, peerTls } from './peer.ts'
 import { ReceiveBuffer } from './receive-buffer.ts'
 import { ReplyQueue } from './reply-queue.ts'
@@ -46,7 +47,8 @@ export class Connection implements StreamHandler, Guest {
   /** No request of it is with a device. */
   #isDrained = true
   #isClosed = false
-  #protocol: string | null = null
+  /** Version of TLS, or null. */
+  #protocol: string | null
   #deadline: NodeJS.Timeout | undefined
   /** Something came or left since `countQuiet`. */
   #hasMoved = false
@@ -55,13 +57,12 @@ export class Connection implements StreamHandler, Guest {
   constructor(stream: Stream, settings: ConnectionSettings) {
     this.#stream = stream
     this.#settings = settings
-    const { exports, policy, tls, resources, admission } = settings
+    const { resources, admission } = settings
     const { slabs, memory } = resources
-    const peer = { address: stream.remote, ...stream.credentials?.(), tls: null }
     const mayAttach = (entry: Export): boolean => admission.mayAttach(entry, this.remote)
     const onRefused = (entry: Export, reason: string): void => this.#refused(entry, reason)
-    const who = { exports, tls: tls?.mode ?? TlsMode.OFF, peer, policy }
-    this.#handshake = new Handshake({ ...who, mayAttach, onRefused })
+    this.#handshake = new Handshake({ ...startOf(stream, settings), mayAttach, onRefused })
+    this.#protocol = stream.entry?.identity?.protocol ?? null
     this.#receive = new ReceiveBuffer(slabs, memory)
     this.#replies = new ReplyQueue(slabs, memory)
     this.#closeAfter(settings.handshakeMs, () => admission.report(Refusal.HANDSHAKE, this.remote))

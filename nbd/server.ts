@@ -2,7 +2,7 @@
  * The NBD server: listens, keeps the connections, and stops in good order. It owns neither the
  * exports nor their devices; whoever made them closes them after `stop`.
  */
-import type { Files, Io, ListenAddress, Listener, Stream } from '../io/io.ts'
+import type { Files, Io, ListenAddress, Listener, SocketAddress, Stream } from '../io/io.ts'
 import { Admission, Refusal } from './admission.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionSettings, TlsSettings } from './connection-settings.ts'
@@ -99,6 +99,8 @@ export class Server {
   }
 
   /** @returns the address with the real port. Throws if it cannot be had, saying why. */
+  async listen(address: SocketAddress): Promise<SocketAddress>
+  async listen(address: ListenAddress): Promise<ListenAddress>
   async listen(address: ListenAddress): Promise<ListenAddress> {
     const listener = await this.#io.listen(
       address,

@@ -8,13 +8,13 @@
  * ("a/../b" is a name). What we do not understand is an error, so that nothing is ignored that
  * somebody counts on (TLS above all).
  */
-import type { ListenAddress } from '../io/io.ts'
+import type { SocketAddress } from '../io/io.ts'
 import { PORT_DEFAULT } from './protocol.ts'
 import { isString } from './strings.ts'
 import { formatTls, parseTls, TLS_PARAMETERS, type UriTls } from './uri-tls.ts'
 
 /** Where a server can be reached. */
-export type Endpoint = Exclude<ListenAddress, { readonly kind: 'fd' }>
+export type Endpoint = Exclude<SocketAddress, { readonly kind: 'fd' }>
 
 export interface NbdUri {
   readonly address: Endpoint
