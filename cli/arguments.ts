@@ -5,6 +5,8 @@ import { InvalidArgumentError, Option } from 'commander'
 import { PAGES_MAX, PAGE_SIZE } from '../cache/limits.ts'
 import { isWindowsPath, type PathEntry } from '../chunkstore/path-map.ts'
 import { formatSize, parseSize } from '../chunkstore/size.ts'
+import type { ListenAddress } from '../io/io.ts'
+import { isWebSocketUrl, parseWebSocketUrl } from '../io/ws-url.ts'
 import { type NbdUri, parseUri } from '../nbd/uri.ts'
 
 /** What a page table can name, and Node allocates in one piece (4 GiB and more); whole GiB. */
@@ -61,16 +63,33 @@ function mapPathArgument(text: string, before: readonly PathEntry[] = []): PathE
   return [...before, { written, directory: path.resolve(text.slice(at + 1)) }]
 }
 
+/** Where to listen. */
+export interface ListenUri {
+  readonly address: ListenAddress
+  readonly exportName: string
+}
+
 /** A URI to listen at, added to those given before. */
-export function listenArgument(text: string, before: readonly NbdUri[] = []): NbdUri[] {
-  const uri = uriArgument(text)
-  if (uri.tls !== null) {
-    throw new InvalidArgumentError('Write nbd:// here; --tls says what is encrypted.')
-  }
+export function listenArgument(text: string, before: readonly ListenUri[] = []): ListenUri[] {
+  const uri = isWebSocketUrl(text) ? webSocketArgument(text) : plainArgument(text)
   if (uri.exportName !== '') {
     throw new InvalidArgumentError(`Leave out "/${uri.exportName}": the disks name the exports.`)
   }
   return [...before, uri]
+}
+
+function plainArgument(text: string): ListenUri {
+  const uri = uriArgument(text)
+  if (uri.tls === null) return uri
+  throw new InvalidArgumentError('Write nbd:// here; --tls says what is encrypted.')
+}
+
+function webSocketArgument(text: string): ListenUri {
+  try {
+    return parseWebSocketUrl(text)
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message)
+  }
 }
 
 function uriArgument(text: string): NbdUri {

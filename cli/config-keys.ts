@@ -23,6 +23,14 @@ export const FLAG_TABLES: Readonly<Record<string, Keys>> = {
     'log-level': '--log-level',
     'map-path': '--map-path',
   },
+  websocket: {
+    origins: '--ws-origin',
+    'token-file': '--ws-token-file',
+    connect: '--connect',
+    'connect-headers': '--connect-headers',
+    'connect-certificates': '--connect-certificates',
+    'connect-insecure': '--connect-insecure',
+  },
   tls: {
     mode: '--tls',
     certificates: '--tls-certificates',
@@ -58,10 +66,16 @@ export const ACCESS_KEYS = ['hidden', 'require-tls', 'clients', 'networks'] as c
 export const EXPORT_OWN_KEYS = ['file', ...ACCESS_KEYS] as const
 
 /** Flags that may be given more than once: lists in the file, words in the environment. */
-export const LISTS: readonly string[] = ['--listen', '--map-path']
+export const LISTS: readonly string[] = ['--listen', '--map-path', '--ws-origin', '--connect']
 
 /** Flags whose values are paths; in the file relative to its directory. */
-export const PATHS: readonly string[] = ['--tls-certificates', '--tls-psk']
+export const PATHS: readonly string[] = [
+  '--tls-certificates',
+  '--tls-psk',
+  '--ws-token-file',
+  '--connect-headers',
+  '--connect-certificates',
+]
 
 /** Flags of whose values only it is told that they are there. */
 export const SECRETS: readonly string[] = []

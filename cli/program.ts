@@ -7,6 +7,7 @@ import { createCommand } from './create-command.ts'
 import { flattenCommand } from './flatten-command.ts'
 import { infoCommand } from './info-command.ts'
 import { mapCommand } from './map-command.ts'
+import { relayCommand } from './relay-command.ts'
 import { resizeCommand } from './resize-command.ts'
 import { scrubCommand } from './scrub-command.ts'
 import { serveCommand } from './serve-command.ts'
@@ -27,6 +28,7 @@ const COMMANDS = [
   scrubCommand,
   commitCommand,
   flattenCommand,
+  relayCommand,
 ]
 
 const EPILOGUE = `

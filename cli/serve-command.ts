@@ -7,8 +7,9 @@ import type { Io, ListenAddress } from '../io/io.ts'
 import { giveBackLargeBlocks } from '../io/heap.ts'
 import { createIo, Engine } from '../io/engine.ts'
 import { TlsMode } from '../nbd/negotiation.ts'
+import { formatWebSocketUrl } from '../io/ws-url.ts'
 import { Server } from '../nbd/server.ts'
-import { type Endpoint, formatUri } from '../nbd/uri.ts'
+import { formatUri } from '../nbd/uri.ts'
 import { TLS_DEFAULTS } from '../nbd/uri-tls.ts'
 import { Exports } from './exports.ts'
 import { serverLimits } from './limits.ts'
@@ -21,6 +22,7 @@ import { ignoreDebuggerSignal, onHangUp, stopSignal } from './signals.ts'
 import { inheritedSockets, unixSocketPath } from './systemd.ts'
 import { checkTlsOptions, openTls } from './tls.ts'
 import { version } from './version.ts'
+import { checkWebSocketOptions, openWebSockets } from './websocket.ts'
 
 const DEFAULT_ADDRESS: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 }
 
@@ -39,6 +41,7 @@ async function serve(
   if (wanted.length === 0 && config === null) {
     command.error('error: name a disk (FILE.chunkdisk), or give --memory SIZE or --config FILE')
   }
+  checkWebSocketOptions(options, command)
   giveBackLargeBlocks()
   const log = await createLogger(options.logLevel)
   const { io, reason } = createIo(options.engine)
@@ -52,11 +55,12 @@ async function serve(
     for (const each of wanted) await exports.open(each, { openFilesMax, log })
     exports.defaultExport = settings.defaultExport
     const limits = serverLimits(options, descriptorLimit(), openFilesMax * wanted.length, log)
-    const all = { io, exports, policy: exports, limits, log }
+    const { listen, reloads } = await openWebSockets(io, options, exports, tls, log)
+    const all = { io: { ...io, listen }, exports, policy: exports, limits, log }
     const server = new Server({ ...all, ...(tls !== null && { tls }) })
     try {
       const mode = tls?.mode ?? TlsMode.OFF
-      onHangUp(tls === null ? [] : [tls.reload], log)
+      onHangUp(tls === null ? reloads : [tls.reload, ...reloads], log)
       for (const line of await listenAll(server, exports, mode, options, log)) printLine(line)
       logStart(io, reason, exports, options, log)
       await stop
@@ -116,6 +120,7 @@ async function listenAll(
   const inherited = inheritedSockets(process.env)
   const wanted: ListenAddress[] = inherited.map((fd) => ({ kind: 'fd', fd }))
   for (const uri of options.listen ?? []) wanted.push(uri.address)
+  wanted.push(...(options.connect ?? []))
   if (wanted.length === 0) wanted.push(DEFAULT_ADDRESS)
   const lines: string[] = []
   for (const each of wanted) {
@@ -126,12 +131,20 @@ async function listenAll(
   return lines
 }
 
-/** Both kinds where clients may choose, the safe one first. */
-function urisAt(address: Endpoint, exports: Exports, mode: TlsMode): string[] {
+type Named = Exclude<ListenAddress, { readonly kind: 'fd' }>
+
+/** Both kinds where clients may choose, the safe one first. No URI leads to where we dial. */
+function urisAt(address: Named, exports: Exports, mode: TlsMode): string[] {
   const lines: string[] = []
+  if (address.kind === 'dial') return lines
   for (const { name, access } of exports.settings()) {
+    const isPlain = mode !== TlsMode.REQUIRE && !access.requireTls
+    if (address.kind === 'ws') {
+      if (address.secure || isPlain) lines.push(formatWebSocketUrl(address, name))
+      continue
+    }
     if (mode !== TlsMode.OFF) lines.push(formatUri(address, name, TLS_DEFAULTS))
-    if (mode !== TlsMode.REQUIRE && !access.requireTls) lines.push(formatUri(address, name))
+    if (isPlain) lines.push(formatUri(address, name))
   }
   return lines
 }

@@ -3,10 +3,10 @@ import { Command, Option } from 'commander'
 import { CacheMode, TrimMode } from '../chunkstore/options.ts'
 import type { PathEntry } from '../chunkstore/path-map.ts'
 import { Engine, ENGINE_DEFAULT } from '../io/engine.ts'
-import type { NbdUri } from '../nbd/uri.ts'
 import {
   blocksArgument,
   listenArgument,
+  type ListenUri,
   mapPathOption,
   pageCacheArgument,
   uuidArgument,
@@ -14,9 +14,10 @@ import {
 import { type LimitOptions, limitOptions } from './limits.ts'
 import { LOG_LEVELS, type LogLevel } from './logger.ts'
 import { addTlsOptions, TLS_HELP, type TlsOptions } from './tls.ts'
+import { addWebSocketOptions, WEBSOCKET_HELP, type WebSocketOptions } from './websocket.ts'
 
-export interface ServeOptions extends TlsOptions, LimitOptions {
-  readonly listen?: readonly NbdUri[]
+export interface ServeOptions extends TlsOptions, WebSocketOptions, LimitOptions {
+  readonly listen?: readonly ListenUri[]
   readonly memory?: number
   readonly readOnly?: boolean
   readonly movable?: boolean
@@ -51,6 +52,7 @@ Trims (clients may send them in every mode; zeros that clients write are always 
   holes          holes only: chunk files keep their size
   ignore         nothing
 ${TLS_HELP}
+${WEBSOCKET_HELP}
 
 Lock files (.lock in every part, as chunkdisk's) tell machines that kernel locks do not reach: those
 of a disk that is written go when it is closed, those of parents and read-only disks stay until you
@@ -111,7 +113,7 @@ export function serveCommandLine(): Command {
         .choices(Object.values(Engine))
         .default(ENGINE_DEFAULT),
     )
-  addTlsOptions(command)
+  addWebSocketOptions(addTlsOptions(command))
   for (const option of limitOptions()) command.addOption(option)
   return command
     .addOption(new Option('--log-level <L>', 'least level').choices(LOG_LEVELS).default('info'))

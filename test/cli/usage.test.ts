@@ -16,6 +16,7 @@ const COMMANDS = [
   'scrub',
   'commit',
   'flatten',
+  'relay',
 ] as const
 
 const UUID = '8b2e4c11-52a5-4a0c-9d0f-0123456789ab'
@@ -114,6 +115,26 @@ test.serial(isRefused, 'serve --memory 1M --listen nbd://h/name', /Leave out "\/
 test.serial(isRefused, 'serve --memory 1M --listen 127.0.0.1:10809', /not an NBD URI; write nbd:/)
 test.serial(isRefused, 'serve --memory 1M --listen nbd+unix:///x', /Leave out|add \?socket=PATH/)
 test.serial(isRefused, 'serve --memory 1M --listen nbd:///', /host is missing/)
+
+test.serial(isRefused, 'serve --memory 1M --listen ws://h/name', /Leave out "\/name"/)
+test.serial(isRefused, 'serve --memory 1M --listen ws://', /not a URL; write ws:/)
+test.serial(
+  isRefused,
+  'serve --memory 1M --listen ws://u:secret@h/',
+  /credentials belong in a file/,
+)
+test.serial(isRefused, 'serve --memory 1M --ws-origin example.org', /https:\/\/HOST\[:PORT\]/)
+test.serial(isRefused, 'serve --memory 1M --connect http://h/', /scheme must be ws or wss/)
+test.serial(isRefused, 'serve --memory 1M --connect-insecure', /say how to --connect; say where/)
+test.serial(
+  isRefused,
+  'serve --memory 1M --connect ws://a/ --connect ws://b/ --connect-headers f',
+  /--connect-headers is for one host/,
+)
+test.serial(isRefused, 'relay ws://h/', /say where clients come: --listen/)
+test.serial(isRefused, 'relay nbd://h/ --listen nbd://h', /scheme must be ws or wss/)
+test.serial(isRefused, 'relay ws://h/#x --listen nbd://h', /The path names the export/)
+test.serial(isRefused, 'relay ws://h/ --listen ws://h/', /unknown scheme "ws"/)
 
 test.serial('the largest page cache is one that can be had in one piece', async (t) => {
   const directory = tempDirectory(t)

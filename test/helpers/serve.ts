@@ -61,10 +61,19 @@ export async function serve(
   args: readonly string[],
   options: ServeOptions = {},
 ): Promise<Served> {
-  const listens = args.includes('--listen') || options.launcher !== undefined
-  const listen = listens ? [] : ['--listen', unixUri(t)]
+  const knows = args.includes('--listen') || args.includes('--connect')
+  const listen = knows || options.launcher !== undefined ? [] : ['--listen', unixUri(t)]
+  return startCommand(t, ['serve', ...args, ...listen], options)
+}
+
+/** Any command that goes on until it is told to stop. @param args its name first */
+export async function startCommand(
+  t: ExecutionContext,
+  args: readonly string[],
+  options: ServeOptions = {},
+): Promise<Served> {
   const { launcher = [] } = options
-  const words = [...launcher, process.execPath, ...COMMAND_LINE, 'serve', ...args, ...listen]
+  const words = [...launcher, process.execPath, ...COMMAND_LINE, ...args]
   const child = spawn(words[0], words.slice(1), {
     cwd: options.cwd,
     env: { ...process.env, ...options.env },
@@ -76,7 +85,7 @@ export async function serve(
   child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text))
   const uris: string[] = []
   await ready(child, uris, options.uriCount ?? 1).catch((error: Error) => {
-    throw new Error(`chunknbd serve ${args.join(' ')}: ${error.message}\n${log}`)
+    throw new Error(`chunknbd ${args.join(' ')}: ${error.message}\n${log}`)
   })
   return {
     uri: uris[0],
@@ -98,6 +107,7 @@ type Child = ChildProcessByStdio<null, Readable, Readable>
 
 function ready(child: Child, uris: string[], uriCount: number): Promise<void> {
   return new Promise((resolve, reject) => {
+    if (uriCount === 0) return resolve()
     const timer = setTimeout(
       () => reject(new Error(`not ready after ${START_LIMIT_MS} ms`)),
       START_LIMIT_MS,
