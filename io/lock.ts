@@ -10,6 +10,9 @@ import { Flock, type SystemCalls } from './syscalls.ts'
 const EWOULDBLOCK = 11
 const EINTR = 4
 
+/** Lines of /proc/locks can be missed while others lock and unlock. */
+const LOOKS = 3
+
 /**
  * @returns false if somebody else holds a lock that is in the way
  * @throws Error with code ENOLOCK if this file system or machine has no locks
@@ -50,6 +53,12 @@ function noLock(why: string): Error {
  * @returns for example 'process 4711 (chunknbd serve a.chunkdisk)', or '' if none can be seen
  */
 export async function lockHolder(fd: number): Promise<string> {
+  let holder = ''
+  for (let look = 0; look < LOOKS && holder === ''; look++) holder = await lookForHolder(fd)
+  return holder
+}
+
+async function lookForHolder(fd: number): Promise<string> {
   const { dev, ino } = fs.fstatSync(fd, { bigint: true })
   const place = `${hex(major(dev))}:${hex(minor(dev))}:${ino}`
   const takers = await lockTakers(place)
