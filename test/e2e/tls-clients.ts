@@ -46,6 +46,25 @@ for (const kind of KINDS) {
     })
   }
 
+  for (const engine of ENGINES) {
+    // In plain, large reads leave from the file without a look at them.
+    test.serial(`${kind.name}, ${engine}: what is in chunk files is encrypted, too`, async (t) => {
+      if (!requireTool(t, 'nbdcopy')) return
+      const cwd = tempDirectory(t)
+      await chunknbd(t, ['create', 'memory.chunkdisk', '--size', '16M', '--chunk-size', '1M'], cwd)
+      const words = ['memory.chunkdisk', '--listen', 'nbd://127.0.0.1:0', '--page-cache', '0']
+      const server = await serve(t, [...words, ...kind.options, '--engine', engine], { cwd })
+      const [image, back] = ['image', 'back'].map((name) => join(cwd, name))
+      const bytes = randomFillSync(Buffer.alloc(16 * MIB))
+      writeFileSync(image, bytes)
+      const uri = uriFor(server, kind)
+      await run(t, 'nbdcopy', [image, uri])
+      await run(t, 'nbdcopy', ['--request-size=1048576', uri, back])
+      sameBytes(t, readFileSync(back), bytes)
+      t.is(await server.stop(), 0)
+    })
+  }
+
   for (const [version, environment] of VERSIONS) {
     test.serial(`${kind.name}, TLS ${version}: nbdinfo, nbdsh and qemu-img`, async (t) => {
       if (!requireTool(t, 'nbdinfo', 'nbdsh', 'qemu-img')) return
