@@ -1,5 +1,6 @@
 /** The disk of a setting, before anybody serves it: its parents by hand, itself by `create`. */
 import { createDisk } from '../../chunkstore/create.ts'
+import { ChecksumKind } from '../../chunkstore/options.ts'
 import { FileImage } from '../../io/simulated/file-image.ts'
 import { SimulatedFiles } from '../../io/simulated/files.ts'
 import type { SimulatedMachine } from '../../io/simulated/machine.ts'
@@ -88,6 +89,7 @@ export async function createTop(world: World, machine: SimulatedMachine, setting
     chunkSize: sizes ? setting.chunkSize : null,
     parts,
     parent: parent?.file ?? null,
+    checksums: setting.checksums ? ChecksumKind.CRC32C : ChecksumKind.NONE,
   })
   await world.wait(created, 'create')
   machine.kill()

@@ -19,6 +19,7 @@ export interface Setting {
   readonly cacheMode: CacheMode
   readonly trim: TrimMode
   readonly movable: boolean
+  readonly checksums: boolean
   readonly pageCacheBytes: number
   readonly openFilesMax: number
   /** Calls fail now and then. */
@@ -30,6 +31,9 @@ const PAGE = 4096
 
 /** Those after which a trimmed range reads as zeros. */
 const TRIM_MODES = [TrimMode.FREE, TrimMode.FREE, TrimMode.FREE, TrimMode.HOLES]
+
+/** They exclude each other. */
+const EXTRAS = ['none', 'none', 'none', 'none', 'movable', 'checksums', 'checksums']
 const FOLDER = '/disks'
 
 /** The common mode most often, the one that promises nothing least often. */
@@ -46,6 +50,7 @@ export function settingOf(random: Random): Setting {
   const chunkCount = random.between(2, chunkPages > 4 ? 3 : 7)
   const unused = random.chance(0.3) ? random.between(1, chunkSize / PAGE - 1) * PAGE : 0
   const depth = random.pick([1, 2, 2, 3])
+  const extra = random.pick(EXTRAS)
   return {
     chunkSize,
     chunkCount,
@@ -53,7 +58,8 @@ export function settingOf(random: Random): Setting {
     layers: Array.from({ length: depth }, (_, index) => layerOf(random, index, chunkCount)),
     cacheMode: random.pick(MODES),
     trim: random.pick(TRIM_MODES),
-    movable: random.chance(0.15),
+    movable: extra === 'movable',
+    checksums: extra === 'checksums',
     pageCacheBytes: random.pick([0, 4, 64]) * PAGE,
     openFilesMax: random.pick([1, 2, 4, 1000]),
     hasFaults: random.chance(0.5),
@@ -79,10 +85,11 @@ export function describeSetting(setting: Setting): string {
   const { chunkSize, chunkCount, diskSize, layers, cacheMode, traits } = setting
   const parts = layers[0].parts.map((part) => `${part.chunksMax} ${part.directory}`).join(', ')
   const movable = setting.movable ? ', movable' : ''
+  const checksums = setting.checksums ? ', checksums' : ''
   const holes = traits.holes ? '' : ', no holes'
   return (
     `${chunkCount} chunks of ${chunkSize}, ${diskSize} bytes, ${layers.length} layers, ` +
     `cache ${cacheMode}, trim ${setting.trim}, page cache ${setting.pageCacheBytes}, ` +
-    `${setting.openFilesMax} open files${movable}${holes}, parts: ${parts}`
+    `${setting.openFilesMax} open files${movable}${checksums}${holes}, parts: ${parts}`
   )
 }
