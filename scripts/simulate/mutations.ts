@@ -36,24 +36,20 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   'directory-sync-round': {
     what: 'a flush comes to the directories',
     file: FLUSHER,
-    from: '    for (const part of parts) await this.#syncPart(part)\n    return errno',
-    to: '    return errno',
+    from: '    for (const part of parts) await this.syncPart(part)\n    await sums',
+    to: '    await sums',
   },
   'directory-sync-fua': {
     what: 'FUA syncs the directory',
     file: FLUSHER,
-    from: '    for (const part of parts) await this.#syncPart(part)\n    waiter.',
+    from: '    for (const part of parts) await this.syncPart(part)\n    waiter.',
     to: '    waiter.',
   },
   'data-sync-fua': {
     what: 'FUA syncs the data',
     file: FLUSHER,
-    from: `    const errno = await this.#syncChunks(chunks)
-    for (const part of parts) await this.#syncPart(part)
-    waiter.`,
-    to: `    const errno = 0
-    for (const part of parts) await this.#syncPart(part)
-    waiter.`,
+    from: '    const errno = await this.#syncChunks(chunks)\n    for',
+    to: '    const errno = 0\n    for',
   },
   'inherited-sync': {
     what: 'the data an earlier server left is synced',
@@ -76,8 +72,8 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   'new-name': {
     what: 'a new chunk file makes its directory to be synced',
     file: CREATOR,
-    from: '    this.#store.flusher.partModified(chunk.part)\n',
-    to: '',
+    from: '    this.#store.flusher.partModified(chunk.part)\n  }\n}',
+    to: '  }\n}',
   },
   'copy-sync': {
     what: 'a copied chunk is synced before it has its name',
@@ -106,14 +102,14 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   truncated: {
     what: 'a chunk that was emptied is to be synced',
     file: UNMAP,
-    from: '  store.flusher.chunkModified(chunk)\n  store.endExclusive(chunk, 0)',
-    to: '  store.endExclusive(chunk, 0)',
+    from: '  store.flusher.chunkModified(chunk)\n  chunk.checksums?.emptied()',
+    to: '  chunk.checksums?.emptied()',
   },
   punched: {
     what: 'a chunk with a new hole is to be synced',
     file: UNMAP,
-    from: '  store.flusher.chunkModified(chunk)\n  // Only when',
-    to: '  // Only when',
+    from: '  store.flusher.chunkModified(chunk)\n  if (operation.region',
+    to: '  if (operation.region',
   },
   written: {
     what: 'a chunk that was written is to be synced',
@@ -154,7 +150,7 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   'close-synced': {
     what: 'a file is synced before it is closed',
     file: 'chunkstore/open-files.ts',
-    from: 'return this.#store.cache.syncs && chunk.modified > chunk.synced',
+    from: 'return syncs && chunk.modified > chunk.synced',
     to: 'return false',
   },
   'fua-waits': {
@@ -172,7 +168,7 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   'stale-temporaries': {
     what: 'a writer removes what a crash left of copies',
     file: 'chunkstore/chain.ts',
-    from: '    await removeTemporaries(files, layer, contents)\n',
+    from: 'if (writable) await removeTemporaries(files, layer, contents)',
     to: '',
   },
   'writers-lock': {
@@ -180,5 +176,29 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
     file: 'chunkstore/disk.ts',
     from: 'const mode = all.readOnly ? ChainMode.READ : ChainMode.WRITE',
     to: 'const mode = ChainMode.READ',
+  },
+  'marks-sync': {
+    what: 'a mark is durable before anything changes',
+    file: 'chunkstore/checksums/marks.ts',
+    from: '      await file.sync()\n      return 0',
+    to: '      return 0',
+  },
+  'sums-sync': {
+    what: 'checksums are durable before their mark goes',
+    file: 'chunkstore/checksums/file-access.ts',
+    from: "orThrow(await operation.run((each) => files.sync(each)), 'syncing')",
+    to: '',
+  },
+  'sums-after-data': {
+    what: 'data is durable before its mark goes',
+    file: 'chunkstore/checksums/keeper.ts',
+    from: 'if (wanted > chunk.synced) await flusher.syncChunk(chunk)',
+    to: 'chunk.synced = Math.max(chunk.synced, wanted)',
+  },
+  'sums-names': {
+    what: 'names of checksum files are durable before their mark goes',
+    file: 'chunkstore/checksums/keeper.ts',
+    from: 'await this.#syncNames([chunk.part, checksums.part])',
+    to: '',
   },
 }
