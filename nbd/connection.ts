@@ -125,6 +125,7 @@ export class Connection implements StreamHandler, Guest {
     this.#replies.sent()
     this.#replies.send(this.#stream)
     if (this.#state === State.SECURING) this.#secure()
+    else if (this.#state === State.LINGERING) this.#finish()
     else this.#continueHandshake()
   }
 
@@ -238,6 +239,12 @@ export class Connection implements StreamHandler, Guest {
     if (this.#state === State.LINGERING || this.#isClosed) return
     this.#state = State.LINGERING
     this.#resume()
+    this.#finish()
+  }
+
+  /** When the last reply has left; until then the deadline of the handshake holds. */
+  #finish(): void {
+    if (this.#replies.bytes > 0) return
     this.#closeAfter(LINGER_MS_MAX, () => this.#debug('closing', 'the client does not close'))
     this.#stream.finish()
   }
