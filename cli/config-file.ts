@@ -191,7 +191,8 @@ class Reader {
     for (const name of Object.keys(table)) {
       if (known.includes(name)) continue
       const what = place.length === 0 && isTable(table[name]) ? 'table' : 'key'
-      this.#report([...place, name], `unknown ${what}; the nearest is "${nearest(name, known)}"`)
+      const hint = known.length === 0 ? '' : `; the nearest is "${nearest(name, known)}"`
+      this.#report([...place, name], `unknown ${what}${hint}`)
     }
   }
 

@@ -42,6 +42,7 @@ test(
   /^\/c\.toml:6: server\.log-level: Allowed choices are trace, /,
 )
 test(isRefused, '[defaults]\npage-cash = 1', /:2: defaults\.page-cash: .* "page-cache"$/)
+test(isRefused, '[limits]\nnobody-knows = 1', /^\/c\.toml:2: limits\.nobody-knows: unknown key/)
 test(isRefused, '[defaults]\npage-cache = "x"', /:2: defaults\.page-cache: It is not a size/)
 test(isRefused, '[defaults]\npage-cache = 1.5', /:2: .* It is not a size/)
 test(isRefused, '[defaults]\nread-only = "true"', /:2: .* Write true or false\.$/)
