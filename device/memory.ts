@@ -18,7 +18,7 @@ const HOLE = ExtentFlag.HOLE | ExtentFlag.ZERO
 
 export class MemoryDevice implements Device {
   readonly size: number
-  readonly alignment = 1
+  readonly alignment: number = 1
   readonly features: Features = {
     readOnly: false,
     trim: true,
