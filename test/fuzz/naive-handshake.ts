@@ -191,7 +191,9 @@ export class NaiveHandshake {
     if (rest.length !== 2 + 2 * count) throw new Refusal(INVALID)
     const types = Array.from({ length: count }, (_, index) => rest.readUInt16BE(2 + 2 * index))
     const found = this.#named(name)
-    if (found === null) throw new Refusal(0x80000006)
+    // Where TLS is optional, one that is missing may be there in TLS.
+    const isHidden = this.#settings.tls === 'on' && !this.#isSecure
+    if (found === null) throw new Refusal(isHidden ? 0x80000005 : 0x80000006)
     const kept = this.#contexts
     this.#enter(found, name)
     const { size, description, alignment } = found
