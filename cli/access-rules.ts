@@ -80,9 +80,12 @@ export class Networks {
   /** One would take addresses of IPv4 for some of IPv6. */
   readonly #lists = { ipv4: new BlockList(), ipv6: new BlockList() }
   #hasUnix = false
+  /** As written. */
+  readonly texts: readonly string[]
 
   /** @throws Error that says what to write */
   constructor(texts: readonly string[]) {
+    this.texts = texts
     for (const text of texts) {
       if (text === UNIX) this.#hasUnix = true
       else this.#add(text)

@@ -6,16 +6,19 @@ import { descriptorLimit } from '../io/descriptors.ts'
 import type { Io, ListenAddress } from '../io/io.ts'
 import { giveBackLargeBlocks } from '../io/heap.ts'
 import { createIo, Engine } from '../io/engine.ts'
+import type { Export } from '../nbd/export.ts'
 import { TlsMode } from '../nbd/negotiation.ts'
 import { formatWebSocketUrl } from '../io/ws-url.ts'
 import { Server } from '../nbd/server.ts'
 import { formatUri } from '../nbd/uri.ts'
 import { TLS_DEFAULTS } from '../nbd/uri-tls.ts'
+import type { Changes } from './export-changes.ts'
 import { Exports } from './exports.ts'
 import { serverLimits } from './limits.ts'
 import { createLogger, type Logger } from './logger.ts'
 import { printLine } from './output.ts'
 import { openFilesPerDisk } from './open-files-limit.ts'
+import { configReload } from './reload.ts'
 import { serveCommandLine, type ServeOptions } from './serve-options.ts'
 import { type ExportSettings, readSettings, type Settings } from './settings.ts'
 import { ignoreDebuggerSignal, onHangUp, stopSignal } from './signals.ts'
@@ -52,15 +55,22 @@ async function serve(
   const openFilesMax = openFilesMaxOf(wanted.length, log)
   const exports = new Exports(io)
   try {
-    for (const each of wanted) await exports.open(each, { openFilesMax, log })
-    exports.defaultExport = settings.defaultExport
+    await exports.open(settings, { openFilesMax, log })
     const limits = serverLimits(options, descriptorLimit(), openFilesMax * wanted.length, log)
     const { listen, reloads } = await openWebSockets(io, options, exports, tls, log)
-    const all = { io: { ...io, listen }, exports, policy: exports, limits, log }
-    const server = new Server({ ...all, ...(tls !== null && { tls }) })
+    const what = { io: { ...io, listen }, exports, policy: exports, limits, log }
+    const server = new Server({ ...what, ...(tls !== null && { tls }) })
     try {
       const mode = tls?.mode ?? TlsMode.OFF
-      onHangUp(tls === null ? reloads : [tls.reload, ...reloads], log)
+      const all = tls === null ? [...reloads] : [tls.reload, ...reloads]
+      if (config !== null) {
+        const read = (): Promise<Settings> => readSettings(files, command, process.env)
+        const detach = (entry: Export): Promise<void> => server.detach(entry)
+        const change = (next: Settings): Promise<Changes> =>
+          exports.change(next, { openFilesMax, log }, detach)
+        all.push(configReload(settings, read, change, log))
+      }
+      onHangUp(all, log)
       for (const line of await listenAll(server, exports, mode, options, log)) printLine(line)
       logStart(io, reason, exports, options, log)
       await stop

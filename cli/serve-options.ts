@@ -60,7 +60,8 @@ remove them. Writers keep to those they find, with or without --lock-files.
 
 Every option can be a variable of the environment (--page-cache: CHUNKNBD_PAGE_CACHE; several
 values with spaces between) or a key in the configuration file (page-cache). Options count more
-than the environment, that more than the file. "chunknbd config check FILE" checks it.
+than the environment, that more than the file. "chunknbd config check FILE" checks it; SIGHUP
+reads it again: exports come, go and change without disturbing the clients of others.
 
 Examples:
   chunknbd serve disk.chunkdisk

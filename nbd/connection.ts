@@ -9,6 +9,7 @@
  * The stream may close at any time; the connection is over when it has closed and nothing of it is
  * with a device any more.
  */
+import type { Device } from '../device/device.ts'
 import type { Stream, StreamHandler } from '../io/io.ts'
 import type { TlsIdentity } from '../io/tls-identity.ts'
 import { type Guest, Refusal } from './admission.ts'
@@ -77,6 +78,11 @@ export class Connection implements StreamHandler, Guest {
   /** Who the client is, as far as is known now. */
   get peer(): Peer {
     return this.#handshake.peer
+  }
+
+  /** Of the export it is attached to; null: of none yet. */
+  get device(): Device | null {
+    return this.#transmission?.device ?? null
   }
 
   /** Finishes what was received, then closes; a handshake is told to end. */

@@ -7,7 +7,7 @@ import { Admission, Refusal } from './admission.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionSettings, TlsSettings } from './connection-settings.ts'
 import { type AccessPolicy, EVERYTHING } from './access.ts'
-import type { ExportTable } from './export.ts'
+import type { Export, ExportTable } from './export.ts'
 import {
   CONNECTIONS_MAX,
   CONNECTIONS_PER_ADDRESS_MAX,
@@ -71,6 +71,8 @@ export class Server {
   readonly #idleLook: NodeJS.Timeout | undefined
   #stopped: Promise<void> | null = null
   #onEmpty: () => void = () => {}
+  /** Whoever waits for some connections to be over. */
+  readonly #leaving = new Set<(connection: Connection) => void>()
 
   constructor(settings: ServerSettings) {
     const { io, exports, policy = EVERYTHING, tls, limits: wanted, log = SILENT } = settings
@@ -121,6 +123,31 @@ export class Server {
     return this.#stopped
   }
 
+  /**
+   * Ends the connections of an export that nobody can find any more: what was received is answered
+   * and flushed. Those that do not take their replies are cut off after a while. Resolves when
+   * nothing of theirs is with its device.
+   */
+  async detach({ device }: Export): Promise<void> {
+    const theirs = new Set([...this.#connections].filter((each) => each.device === device))
+    for (const connection of theirs) connection.stop()
+    const timer = setTimeout(() => {
+      this.#log.warn({ connections: theirs.size }, 'cutting off slow clients')
+      for (const connection of theirs) connection.destroy()
+    }, STOP_MS_MAX)
+    await new Promise<void>((resolve) => {
+      const onLeft = (connection: Connection | null): void => {
+        if (connection !== null) theirs.delete(connection)
+        if (theirs.size > 0) return
+        this.#leaving.delete(onLeft)
+        resolve()
+      }
+      this.#leaving.add(onLeft)
+      onLeft(null)
+    })
+    clearTimeout(timer)
+  }
+
   statistics(): ServerStatistics {
     return {
       connections: this.#connections.size,
@@ -168,6 +195,7 @@ export class Server {
   #over(connection: Connection): void {
     this.#connections.delete(connection)
     this.#admission.leave(connection)
+    for (const onLeft of this.#leaving) onLeft(connection)
     if (this.#connections.size === 0) this.#onEmpty()
   }
 }

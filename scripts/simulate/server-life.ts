@@ -1,6 +1,7 @@
 /** The server from its start to its end, as `serve` puts it together, over simulated files. */
 import { OPEN } from '../../cli/access-rules.ts'
-import { Exports, type SharedOptions } from '../../cli/exports.ts'
+import { Exports } from '../../cli/exports.ts'
+import type { SharedOptions } from '../../cli/stack.ts'
 import type { ExportSettings } from '../../cli/settings.ts'
 import type { Device } from '../../device/device.ts'
 import type { Io } from '../../io/io.ts'
@@ -77,7 +78,7 @@ export class ServerLife {
   /** @throws DiskError */
   async open(setting: Setting, note: (words: string) => void): Promise<void> {
     const { settings, shared } = stackOptions(setting, note)
-    const opened = this.exports.open(settings, shared)
+    const opened = this.exports.open({ exports: [settings], defaultExport: null }, shared)
     await this.#world.wait(opened, 'opening the disk')
   }
 

@@ -187,8 +187,8 @@ export class InjectedStage implements Stage {
     const how = { cache, trim, movable: false, lockFiles: false, uuid: null, mapPath: [] }
     const disk = { file: this.#file, pageCache: 1 << 20, ...how }
     const shared = { openFilesMax, log: this.#log }
-    await this.#exports.open({ name: 'd', readOnly: false, access: OPEN, disk }, shared)
-    this.#exports.defaultExport = 'd'
+    const entry = { name: 'd', readOnly: false, access: OPEN, disk }
+    await this.#exports.open({ exports: [entry], defaultExport: 'd' }, shared)
     await this.#server.listen({ kind: 'unix', path: socket })
     this.uri = `nbd+unix:///?socket=${socket}`
     t.teardown(() => this.#server.stop())
