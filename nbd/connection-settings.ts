@@ -6,6 +6,7 @@ import type { AccessPolicy } from './access.ts'
 import type { ExportTable } from './export.ts'
 import type { Log } from './log.ts'
 import type { TlsMode } from './negotiation.ts'
+import type { RefusalLog } from './refusal-log.ts'
 import type { Resources } from './resources.ts'
 
 export interface TlsSettings {
@@ -21,6 +22,7 @@ export interface ConnectionSettings {
   readonly handshakeMs: number
   readonly resources: Resources
   readonly admission: Admission
+  readonly refusals: RefusalLog
   readonly log: Log
   /** The connection is over, and everything it held is given back. */
   readonly onOver: (connection: Connection) => void

@@ -58,10 +58,11 @@ export class Connection implements StreamHandler, Guest {
   constructor(stream: Stream, settings: ConnectionSettings) {
     this.#stream = stream
     this.#settings = settings
-    const { resources, admission } = settings
+    const { resources, admission, refusals } = settings
     const { slabs, memory } = resources
     const mayAttach = (entry: Export): boolean => admission.mayAttach(entry, this.remote)
-    const onRefused = (entry: Export, reason: string): void => this.#refused(entry, reason)
+    const onRefused = (entry: Export, reason: string): void =>
+      refusals.report(entry, reason, this.remote)
     this.#handshake = new Handshake({ ...startOf(stream, settings), mayAttach, onRefused })
     this.#protocol = stream.entry?.identity?.protocol ?? null
     this.#receive = new ReceiveBuffer(slabs, memory)
@@ -253,12 +254,6 @@ export class Connection implements StreamHandler, Guest {
     if (this.#replies.bytes > 0) return
     this.#closeAfter(LINGER_MS_MAX, () => this.#debug('closing', 'the client does not close'))
     this.#stream.finish()
-  }
-
-  /** The client is told less. */
-  #refused(entry: Export, reason: string): void {
-    const { remote } = this.#stream
-    this.#settings.log.info({ remote, export: entry.name, reason }, 'export refused')
   }
 
   #violated(reason: string): void {

@@ -17,6 +17,7 @@ import {
   STOP_MS_MAX,
 } from './limits.ts'
 import { type Log, SILENT } from './log.ts'
+import { RefusalLog } from './refusal-log.ts'
 import { Resources } from './resources.ts'
 import { checkLimits, type ServerLimits } from './server-limits.ts'
 
@@ -90,6 +91,7 @@ export class Server {
       log,
       resources: this.#resources,
       admission: this.#admission,
+      refusals: new RefusalLog(log),
       onOver: (connection) => this.#over(connection),
     }
     const giveBack = io.giveBack ?? (() => {})

@@ -1,0 +1,31 @@
+/** Tells the log who may not have what, and lets nobody fill it. */
+import type { Export } from './export.ts'
+import { REFUSALS_LOGGED_MS } from './limits.ts'
+import type { Log } from './log.ts'
+
+/** Exports with their reasons that are remembered; then all are forgotten. */
+const REMEMBERED_MAX = 1000
+
+export class RefusalLog {
+  readonly #log: Log
+  readonly #told = new Map<string, { at: number; since: number }>()
+
+  constructor(log: Log) {
+    this.#log = log
+  }
+
+  /** The first of an export and reason in each period; then also how many there were in between. */
+  report({ name }: Export, reason: string, remote: string): void {
+    const now = performance.now()
+    const key = `${name} ${reason}`
+    const last = this.#told.get(key)
+    if (last !== undefined && now - last.at < REFUSALS_LOGGED_MS) {
+      last.since++
+      return
+    }
+    if (this.#told.size >= REMEMBERED_MAX) this.#told.clear()
+    this.#told.set(key, { at: now, since: 0 })
+    const moreBefore = last?.since ?? 0
+    this.#log.info({ remote, export: name, reason, moreBefore }, 'export refused')
+  }
+}
