@@ -24,7 +24,7 @@ export interface TlsCertificates {
   readonly key: string
   /** PEM: who has signed the clients' certificates. Null: then none can be verified. */
   readonly authority: string | null
-  /** PEM: list of those that are not valid any more, or null. */
+  /** PEM: lists of those that are not valid any more, one for each authority, or null. */
   readonly revoked: string | null
   /** A client without a valid certificate of the authority is refused. */
   readonly verifyPeer: boolean
@@ -125,11 +125,16 @@ export class TlsContext {
       cert: certificate,
       key,
       ca: authority ?? [],
-      crl: revoked ?? undefined,
+      crl: revoked === null ? undefined : splitPem(revoked),
       requestCert: verifyPeer,
       rejectUnauthorized: verifyPeer,
     }
   }
+}
+
+/** Node takes only the first of several revocation lists from a text. */
+export function splitPem(text: string): string[] {
+  return text.match(/-----BEGIN ([A-Z0-9 ]+)-----[^]*?-----END \1-----/g) ?? [text]
 }
 
 /** In words for the log. */

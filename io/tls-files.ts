@@ -7,7 +7,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
-import type { TlsCertificates, TlsKeys } from './tls-context.ts'
+import { splitPem, type TlsCertificates, type TlsKeys } from './tls-context.ts'
 
 const FILE_BYTES_MAX = 1 << 20
 
@@ -139,7 +139,7 @@ function parseKeyFile(text: string, path: string): KeyObject {
 
 function checkRevoked(text: string, path: string): void {
   try {
-    createSecureContext({ crl: text })
+    createSecureContext({ crl: splitPem(text) })
   } catch (error) {
     throw new TlsFileError(`${path} is no revocation list in PEM format`, { cause: error })
   }

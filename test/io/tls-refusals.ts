@@ -1,6 +1,6 @@
 /** Handshakes of TLS that must fail, and the reason that the log will have; new credentials. */
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -196,6 +196,27 @@ test('a common name with commas in it cannot pass for a subject', async (t) => {
   t.true(await isEchoed(await connect()))
   const commonName = String.raw`eve\,O=Admins`
   t.like(identities[0].certificate, { commonName, subject: `CN=${commonName},O=Test` })
+})
+
+test('two authorities in one file, each with its own list of those who are revoked', async (t) => {
+  const folder = authority.folder('server', SERVER_NAMES)
+  const [ours, theirs] = [authority, other].map((each) => {
+    const [good, bad] = [each.folder('client'), each.folder('client')]
+    each.revoke(folder, bad)
+    const list = readFileSync(join(folder, 'ca-crl.pem'), 'utf8')
+    return { good, bad, list, certificate: readFileSync(join(good, 'ca-cert.pem'), 'utf8') }
+  })
+  const credentials = {
+    ...certificatesIn(folder, true),
+    authority: ours.certificate + theirs.certificate,
+    revoked: `${ours.list}\n${theirs.list}`,
+  }
+  const trusting = (shown: string) => ({ ...clientOptions(shown), ca: clientOptions(client).ca })
+  for (const { good, bad } of [ours, theirs]) {
+    const { connect } = await serve(t, new TlsContext(credentials), upgradeTo(trusting(good)))
+    t.true(await isEchoed(await connect()))
+    t.regex(await refusal(t, credentials, upgradeTo(trusting(bad))), /CERT_REVOKED/)
+  }
 })
 
 test('new credentials are for new clients, those who are connected stay', async (t) => {
