@@ -94,6 +94,24 @@ for (const kind of KINDS) {
     })
   }
 
+  test.serial(`${kind.name}: qemu-img and nbdkit read what nbdcopy wrote`, async (t) => {
+    if (!requireTool(t, 'nbdcopy', 'qemu-img', 'nbdkit')) return
+    const cwd = tempDirectory(t)
+    const server = await serve(t, [...TCP, ...kind.options])
+    const bytes = randomFillSync(Buffer.alloc(16 * MIB))
+    writeFileSync(join(cwd, 'image'), bytes)
+    await run(t, 'nbdcopy', ['image', uriFor(server, kind)], { cwd })
+    const object = `${kind.qemu},id=tls,endpoint=client`
+    const source = ['--object', object, ...qemuTarget(server)]
+    await run(t, 'qemu-img', ['convert', ...source, '-O', 'raw', 'qemu'], { cwd })
+    sameBytes(t, readFileSync(join(cwd, 'qemu')), bytes)
+    const place = ['hostname=localhost', `port=${portOf(server)}`, 'export=memory', 'tls=require']
+    const copy = ['--run', 'nbdcopy "$uri" nbdkit']
+    await run(t, 'nbdkit', ['-U', '-', 'nbd', ...place, ...kind.nbdkit, ...copy], { cwd })
+    sameBytes(t, readFileSync(join(cwd, 'nbdkit')), bytes)
+    t.is(await server.stop(), 0)
+  })
+
   test.serial(`${kind.name}: a unix socket, with nbdinfo and our own client`, async (t) => {
     if (!requireTool(t, 'nbdinfo')) return
     const server = await serve(t, ['--memory', '64K', ...kind.options])

@@ -35,6 +35,8 @@ export interface Kind {
   readonly nbdsh: string
   /** An object of QEMU. */
   readonly qemu: string
+  /** Parameters of nbdkit's nbd plugin. */
+  readonly nbdkit: readonly string[]
 }
 
 export const KINDS: readonly Kind[] = [
@@ -46,6 +48,7 @@ export const KINDS: readonly Kind[] = [
     user: '',
     nbdsh: `h.set_tls_certificates("${ALICE}")`,
     qemu: `tls-creds-x509,dir=${ALICE}`,
+    nbdkit: [`tls-certificates=${ALICE}`],
   },
   {
     name: 'keys',
@@ -55,6 +58,7 @@ export const KINDS: readonly Kind[] = [
     user: 'alice@',
     nbdsh: `h.set_tls_psk_file("${KEYS}"); h.set_tls_username("alice")`,
     qemu: `tls-creds-psk,dir=${directory},username=alice`,
+    nbdkit: [`tls-psk=${KEYS}`, 'tls-username=alice'],
   },
 ]
 
