@@ -9,6 +9,7 @@ import type { TlsSettings } from '../nbd/connection-settings.ts'
 import type { ExportTable } from '../nbd/export.ts'
 import { TlsMode } from '../nbd/negotiation.ts'
 import { peerTls } from '../nbd/peer.ts'
+import { RefusalLog } from '../nbd/refusal-log.ts'
 import type { ListenUri } from './arguments.ts'
 import type { Logger } from './logger.ts'
 import type { Reload } from './signals.ts'
@@ -89,6 +90,7 @@ export async function openWebSockets(
   log: Logger,
 ): Promise<OpenWebSockets> {
   for (const { address } of options.listen ?? []) checkTls(address, tls)
+  const refusals = new RefusalLog(log)
   const file = options.wsTokenFile
   const readTokens = async (): Promise<WebSocketTokens | null> =>
     file === undefined ? null : WebSocketTokens.parse(await readSecret(file, log), file)
@@ -110,7 +112,7 @@ export async function openWebSockets(
         const peer = { address: remote, tls: identity === null ? null : peerTls(identity) }
         return new VisibleExports(exports, peer, exports).find(name) !== null
       },
-      refused: (remote, reason) => log.info({ remote, reason }, 'WebSocket refused'),
+      refused: (remote, reason) => refusals.tell({ reason }, remote, 'WebSocket refused'),
     },
     dial: {
       target: (url) => targetOf(url, proof, null),

@@ -19,8 +19,14 @@ export class WebSocketGroup {
     for (const member of this.#members) member.checkAlive()
   }
 
-  /** @param pingMs see `WS_PING_MS` */
-  constructor(pingMs = WS_PING_MS) {
+  readonly #incompleteBytesMax: number
+
+  /**
+   * @param pingMs see `WS_PING_MS`
+   * @param incompleteBytesMax see `WS_INCOMPLETE_BYTES_MAX`
+   */
+  constructor(pingMs = WS_PING_MS, incompleteBytesMax = WS_INCOMPLETE_BYTES_MAX) {
+    this.#incompleteBytesMax = incompleteBytesMax
     // What came while the loop stood still is received first.
     this.#clock = setInterval(() => setImmediate(this.#onClock), pingMs)
     this.#clock.unref()
@@ -28,7 +34,7 @@ export class WebSocketGroup {
 
   /** @param bytes of one that would like to keep on collecting */
   asksTooMuch(bytes: number): boolean {
-    return this.incompleteBytes > WS_INCOMPLETE_BYTES_MAX && bytes > WS_INCOMPLETE_BYTES_FAIR
+    return this.incompleteBytes > this.#incompleteBytesMax && bytes > WS_INCOMPLETE_BYTES_FAIR
   }
 
   add(member: Member): void {

@@ -38,9 +38,6 @@ export const WS_SLICE_BYTES = 512 * 1024
 /** A peer is asked for a sign of life this often; without any until the next time it is gone. */
 export const WS_PING_MS = 30_000
 
-/** Answers to pings that wait to be sent; a peer that goes on asking is cut off. */
-export const WS_PONGS_MAX = 60
-
 /** For the peer's close frame after ours. */
 export const WS_CLOSE_MS_MAX = 2000
 

@@ -24,7 +24,6 @@ import {
   WS_HEADER_BYTES_MAX,
   WS_MESSAGE_BYTES_MAX,
   WS_PENDING_MAX,
-  WS_PONGS_MAX,
 } from './ws-limits.ts'
 import { WebSocketStream } from './ws-stream.ts'
 
@@ -39,7 +38,7 @@ export const WEBSOCKET_OPTIONS = {
   maxPayload: WS_MESSAGE_BYTES_MAX,
   maxFragments: WS_FRAGMENTS_MAX,
   maxBufferedChunks: WS_CHUNKS_MAX,
-  maxPendingAutoPongs: WS_PONGS_MAX,
+  autoPong: false,
 } as const
 
 export interface WebSocketListenSettings extends GateSettings {
@@ -49,6 +48,8 @@ export interface WebSocketListenSettings extends GateSettings {
   readonly pingMs?: number
   /** Default: `WS_HANDSHAKE_MS_MAX`. */
   readonly handshakeMs?: number
+  /** Default: `WS_INCOMPLETE_BYTES_MAX`. */
+  readonly incompleteBytesMax?: number
   /** Somebody was not let in. */
   readonly refused: (remote: string, reason: string) => void
 }
@@ -97,7 +98,7 @@ class WebSocketListener implements Listener {
     this.address = this.#place = address
     this.#settings = settings
     this.#accept = accept
-    this.#group = new WebSocketGroup(settings.pingMs)
+    this.#group = new WebSocketGroup(settings.pingMs, settings.incompleteBytesMax)
     this.#webSockets = new WebSocketServer({
       ...WEBSOCKET_OPTIONS,
       noServer: true,
@@ -122,9 +123,10 @@ class WebSocketListener implements Listener {
     const { tls } = this.#settings
     if (secure && tls === null) throw new Error('wss needs certificates')
     const begin = (socket: Socket, remote: string): void => {
-      this.#wait(socket, remote)
-      if (secure && tls !== null) this.#secure(tls, socket, remote)
-      else this.#speakHttp(socket, { socket, remote, identity: null })
+      const drop = this.#wait(socket, remote)
+      const peer = { socket, remote, identity: null }
+      if (secure && tls !== null) this.#secure(tls, peer, drop)
+      else this.#speakHttp(socket, peer)
     }
     const server = await listenForSockets(at, begin, refused)
     this.#server = server
@@ -139,15 +141,18 @@ class WebSocketListener implements Listener {
     await new Promise((resolve) => setImmediate(resolve))
   }
 
-  #wait(socket: Socket, remote: string): void {
+  /** @returns what drops it */
+  #wait(socket: Socket, remote: string): Waiting['drop'] {
     if (this.#waiting.size >= WS_PENDING_MAX) {
       const [[, oldest]] = this.#waiting
       oldest.drop('too many connections wait for their upgrade')
     }
+    let isDropped = false
     const drop = (reason: string): void => {
+      if (!isDropped) this.#settings.refused(remote, reason)
+      isDropped = true
       this.#waited(socket)
       socket.destroy()
-      this.#settings.refused(remote, reason)
     }
     const { handshakeMs = WS_HANDSHAKE_MS_MAX } = this.#settings
     const timer = setTimeout(() => drop('no upgrade in time'), handshakeMs)
@@ -156,6 +161,7 @@ class WebSocketListener implements Listener {
     socket.once('close', () => this.#waited(socket))
     socket.setKeepAlive(true, KEEP_ALIVE_MS)
     socket.setNoDelay(true)
+    return drop
   }
 
   #waited(socket: Socket): void {
@@ -163,16 +169,13 @@ class WebSocketListener implements Listener {
     this.#waiting.delete(socket)
   }
 
-  #secure(tls: TlsContext, socket: Socket, remote: string): void {
-    tls.handshake(socket, {
+  #secure(tls: TlsContext, peer: Pending, drop: Waiting['drop']): void {
+    tls.handshake(peer.socket, {
       secured: (secured, identity) => {
         secured.on('error', ignore)
-        this.#speakHttp(secured, { socket, remote, identity })
+        this.#speakHttp(secured, { ...peer, identity })
       },
-      failed: (reason) => {
-        socket.destroy()
-        this.#settings.refused(remote, `no TLS: ${reason.message}`)
-      },
+      failed: (reason) => drop(`no TLS: ${reason.message}`),
     })
   }
 

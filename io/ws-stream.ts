@@ -50,11 +50,18 @@ export class WebSocketStream implements Stream {
   /** Of a message whose end has not come, with what keeping it costs. */
   #incompleteBytes = 0
   #mustAnswer = false
+  /** Of the last ping, to be answered when the answer before it has left. */
+  #ping: Uint8Array | null = null
+  #isAnswering = false
   // What is being sent: `#offset` bytes of the piece at `#index`, and all before it, were given on.
   #pieces = NO_PIECES
   #index = 0
   #offset = 0
   readonly #onHeld = (): void => this.#deliverHeld()
+  readonly #onAnswered = (error?: Error): void => {
+    this.#isAnswering = false
+    if (!error) this.#answer()
+  }
   readonly #onSent = (error?: Error): void => {
     if (error || this.#isOver) return
     if (this.#index < this.#pieces.length) return this.#sendSlice()
@@ -84,6 +91,11 @@ export class WebSocketStream implements Stream {
     // Before `ws` sees them, so that a message completed by them counts as complete.
     carrier.prependListener('data', (chunk: Uint8Array) => this.#arrived(chunk.length))
     webSocket.on('message', (data, isBinary) => this.#received(data as Buffer, isBinary))
+    webSocket.on('ping', (data) => {
+      // A copy: it lies in what was received with it.
+      this.#ping = Uint8Array.from(data)
+      this.#answer()
+    })
     webSocket.on('error', (error) => (this.#error ??= error))
     this.over = new Promise((resolve) => {
       webSocket.on('close', (code, reason) => {
@@ -153,6 +165,14 @@ export class WebSocketStream implements Stream {
       this.#mustAnswer = true
       this.#webSocket.ping()
     }
+  }
+
+  #answer(): void {
+    const ping = this.#ping
+    if (ping === null || this.#isAnswering || this.#isOver) return
+    this.#ping = null
+    this.#isAnswering = true
+    this.#webSocket.pong(ping, undefined, this.#onAnswered)
   }
 
   #arrived(bytes: number): void {

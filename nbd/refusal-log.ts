@@ -3,7 +3,7 @@ import type { Export } from './export.ts'
 import { REFUSALS_LOGGED_MS } from './limits.ts'
 import type { Log } from './log.ts'
 
-/** Exports with their reasons that are remembered; then all are forgotten. */
+/** Kinds that are remembered; then all are forgotten. */
 const REMEMBERED_MAX = 1000
 
 export class RefusalLog {
@@ -14,10 +14,14 @@ export class RefusalLog {
     this.#log = log
   }
 
-  /** The first of an export and reason in each period; then also how many there were in between. */
   report({ name }: Export, reason: string, remote: string): void {
+    this.tell({ export: name, reason }, remote, 'export refused')
+  }
+
+  /** The first of a kind in each period; then also how many there were in between. */
+  tell(what: Readonly<Record<string, string>>, remote: string, message: string): void {
     const now = performance.now()
-    const key = `${name} ${reason}`
+    const key = JSON.stringify([message, what])
     const last = this.#told.get(key)
     if (last !== undefined && now - last.at < REFUSALS_LOGGED_MS) {
       last.since++
@@ -26,6 +30,6 @@ export class RefusalLog {
     if (this.#told.size >= REMEMBERED_MAX) this.#told.clear()
     this.#told.set(key, { at: now, since: 0 })
     const moreBefore = last?.since ?? 0
-    this.#log.info({ remote, export: name, reason, moreBefore }, 'export refused')
+    this.#log.info({ remote, ...what, moreBefore }, message)
   }
 }
