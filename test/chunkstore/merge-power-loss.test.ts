@@ -23,18 +23,25 @@ function install(machine: SimulatedMachine, file: string, data: Uint8Array): voi
   machine.tree.install(file, image)
 }
 
-/** Three layers of absent, empty and full chunks, all durable. */
-function makeChain(random: Random): SimulatedMachine {
+/** On the simulated machine each directory below the root is a file system. */
+const PLACES = { together: '/d', apart: '' } as const
+
+/**
+ * Three layers of absent, empty and full chunks, all durable.
+ * @param place of the part directories: on one file system, or each on its own
+ */
+function makeChain(random: Random, place: string): SimulatedMachine {
   const machine = new SimulatedMachine(random, { holes: random.chance(0.5), atOnce: 0.3 })
   for (const [depth, name] of LAYERS.entries()) {
     const parent = depth === 0 ? '' : `${LAYERS[depth - 1]}.chunkdisk\n`
-    const text = `${parent}${CHUNKS * CHUNK}\n${CHUNK}\n${CHUNKS} ${name}\n`
-    machine.tree.makeDirectory(`/d/${name}`)
+    const text = `${parent}${CHUNKS * CHUNK}\n${CHUNK}\n${CHUNKS} ${place}/${name}\n`
+    machine.tree.makeDirectory('/d')
+    machine.tree.makeDirectory(`${place}/${name}`)
     install(machine, `/d/${name}.chunkdisk`, Buffer.from(text))
     for (let index = 0; index < CHUNKS; index++) {
       const kind = random.between(0, 2)
       const data = kind === 1 ? new Uint8Array(0) : random.bytes(CHUNK)
-      if (kind > 0) install(machine, `/d/${name}/chunk${index}`, data)
+      if (kind > 0) install(machine, `${place}/${name}/chunk${index}`, data)
     }
   }
   return machine
@@ -49,7 +56,8 @@ function imageOf(machine: SimulatedMachine, name: string): string {
   for (let index = 0; index < CHUNKS; index++) {
     const visible = parent === undefined ? layers.slice(0, 1) : layers
     const found = visible
-      .map((layer) => bytesOf(machine, `/d/${layer}/chunk${index}`))
+      .flatMap((layer) => Object.values(PLACES).map((place) => `${place}/${layer}`))
+      .map((part) => bytesOf(machine, `${part}/chunk${index}`))
       .find((bytes) => bytes !== null)
     const isZeros = found === undefined || found === null || found.length === 0
     image += isZeros ? '\0'.repeat(CHUNK) : found.toString('latin1')
@@ -82,7 +90,7 @@ for (const [title, work, readsAs] of [
   test(`${title}: after a power loss at any moment the disk reads the same`, async (t) => {
     const random = new Random(seedFor(t))
     for (let round = 0; round < ROUNDS; round++) {
-      const machine = makeChain(random)
+      const machine = makeChain(random, random.pick(Object.values(PLACES)))
       const expected = imageOf(machine, 'child')
       const files = new SimulatedFiles(machine)
       const working = work(files)
@@ -113,7 +121,7 @@ test('the order of syncs matters: a commit without them does not pass', async (t
   const random = new Random(seedFor(t))
   let broken = 0
   for (let round = 0; round < ROUNDS; round++) {
-    const machine = makeChain(random)
+    const machine = makeChain(random, PLACES.apart)
     const expected = imageOf(machine, 'child')
     const files = new SimulatedFiles(machine)
     files.syncDirectory = files.sync = (operation) => {
