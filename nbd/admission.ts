@@ -28,6 +28,7 @@ export const Refusal = {
   DESCRIPTORS: 'too few file descriptors are left: newcomers are refused (ulimit -n)',
   HANDSHAKE: 'handshake not finished in time (--handshake-timeout)',
   CROWDED: 'handshake not finished: cut off to let others in (--max-connections)',
+  HOARDING: 'memory is short: cut off with a request or replies that stand still',
   IDLE: 'nothing happened for too long (--idle-timeout)',
 } as const
 

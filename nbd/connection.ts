@@ -102,6 +102,11 @@ export class Connection implements StreamHandler, Guest {
     return this.#quietCount
   }
 
+  /** As `Transmission.countStuck`. */
+  countStuck(): number {
+    return this.#transmission?.countStuck() ?? 0
+  }
+
   /** In good order, if the client takes its replies. */
   cutOff(): void {
     if (this.#replies.bytes > 0) this.destroy()

@@ -67,6 +67,18 @@ export const SEND_QUEUE_BYTES_MAX = 1024 * 1024
  */
 export const MEMORY_BYTES_MAX = 256 * 1024 * 1024
 
+/** With receive memory: above, long payloads that need new memory are refused with ENOMEM. */
+export const MEMORY_BYTES_REFUSING = 512 * 1024 * 1024
+export const PAYLOAD_BYTES_REFUSED = 64 * 1024
+
+/**
+ * When `MEMORY_BYTES_MAX` is reached, others pay for it: who holds at least so much, and stands
+ * still over so many looks, is cut off.
+ */
+export const HOARD_BYTES_MIN = 64 * 1024
+export const HOARD_LOOKS = 3
+export const HOARD_LOOK_MS = 5000
+
 /**
  * Receive memory: first a little, for many clients never say much; for whole batches when a client
  * has filled it.

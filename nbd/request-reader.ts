@@ -9,7 +9,12 @@
  *
  * Does not know what requests mean or how many are allowed.
  */
-import { PAYLOAD_BYTES_MAX, PAYLOAD_DISCARD_BYTES_MAX, RECEIVE_BYTES } from './limits.ts'
+import {
+  PAYLOAD_BYTES_MAX,
+  PAYLOAD_BYTES_REFUSED,
+  PAYLOAD_DISCARD_BYTES_MAX,
+  RECEIVE_BYTES,
+} from './limits.ts'
 import type { MemoryUse } from './memory-use.ts'
 import type { Agreement } from './negotiation.ts'
 import { Command, CommandFlag, HeaderSize, Magic, NbdError } from './protocol.ts'
@@ -21,6 +26,8 @@ import type { Slab, SlabPool } from './slab.ts'
 import { validate, validateStatusPayload } from './validate.ts'
 
 export class RequestReader {
+  /** Payloads that have begun. */
+  payloadCount = 0
   /** What the client did wrong; nothing can be read after that. */
   violation: string | null = null
   readonly #receive: ReceiveBuffer
@@ -56,6 +63,12 @@ export class RequestReader {
     this.#headerBytes = isExtended ? HeaderSize.EXTENDED_REQUEST : HeaderSize.REQUEST
     this.#payloadBytesMax = isExtended ? PAYLOAD_BYTES_MAX : PAYLOAD_DISCARD_BYTES_MAX
     receive.enlarge(RECEIVE_BYTES)
+  }
+
+  /** Memory for the payload of a request that is not complete. */
+  get heldBytes(): number {
+    if (this.#partial === null) return 0
+    return this.#payload === null ? this.#receive.slab.bytes.length : this.#payloadBytes
   }
 
   /** A request has begun and is not complete: it must be read to its end, whatever the limits. */
@@ -126,6 +139,8 @@ export class RequestReader {
       return null
     }
     this.#missing = payloadBytes
+    this.payloadCount++
+    if (request.refusal === 0 && this.#isTooMuch(payloadBytes)) request.refusal = NbdError.ENOMEM
     if (request.refusal === 0 && payloadBytes > RECEIVE_BYTES) {
       this.#payload = this.#slabs.tryTake(payloadBytes)
       if (this.#payload === null) {
@@ -136,6 +151,12 @@ export class RequestReader {
       }
     }
     return this.#continue(request)
+  }
+
+  /** A payload for which there is no room yet, and should be none. */
+  #isTooMuch(bytes: number): boolean {
+    if (bytes <= PAYLOAD_BYTES_REFUSED || bytes <= this.#receive.slab.bytes.length) return false
+    return !this.#memory.allows(bytes)
   }
 
   #continue(request: NbdRequest): NbdRequest | null {

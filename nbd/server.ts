@@ -12,6 +12,8 @@ import {
   CONNECTIONS_MAX,
   CONNECTIONS_PER_ADDRESS_MAX,
   HANDSHAKE_MS_MAX,
+  HOARD_LOOK_MS,
+  HOARD_LOOKS,
   IDLE_LOOKS,
   SLABS_IDLE_MS,
   STOP_MS_MAX,
@@ -69,6 +71,7 @@ export class Server {
   readonly #connections = new Set<Connection>()
   readonly #admission: Admission
   readonly #sweep: NodeJS.Timeout
+  readonly #hoardLook: NodeJS.Timeout
   readonly #idleLook: NodeJS.Timeout | undefined
   #stopped: Promise<void> | null = null
   #onEmpty: () => void = () => {}
@@ -97,6 +100,8 @@ export class Server {
     const giveBack = io.giveBack ?? (() => {})
     this.#sweep = setInterval(() => this.#resources.slabs.shrink(giveBack), SLABS_IDLE_MS)
     this.#sweep.unref()
+    this.#hoardLook = setInterval(() => this.#cutOffHoarders(), HOARD_LOOK_MS)
+    this.#hoardLook.unref()
     if (limits.idleMs === 0) return
     this.#idleLook = setInterval(() => this.#cutOffIdle(), limits.idleMs / IDLE_LOOKS)
     this.#idleLook.unref()
@@ -175,6 +180,7 @@ export class Server {
     await Promise.all([closed, empty])
     clearTimeout(timer)
     clearInterval(this.#sweep)
+    clearInterval(this.#hoardLook)
     clearInterval(this.#idleLook)
   }
 
@@ -184,6 +190,16 @@ export class Server {
     const connection = new Connection(stream, this.#settings)
     this.#connections.add(connection)
     this.#admission.enter(connection)
+  }
+
+  /** Only when there is too little memory for the others. */
+  #cutOffHoarders(): void {
+    if (!this.#resources.memory.isShort) return
+    for (const connection of this.#connections) {
+      if (connection.countStuck() < HOARD_LOOKS) continue
+      this.#admission.report(Refusal.HOARDING, connection.remote)
+      connection.destroy()
+    }
   }
 
   #cutOffIdle(): void {

@@ -12,6 +12,7 @@ import type { Stream } from '../io/io.ts'
 import { Executor } from './executor.ts'
 import {
   BYTES_IN_FLIGHT_MAX,
+  HOARD_BYTES_MIN,
   MEMORY_BYTES_MAX,
   REQUESTS_IN_FLIGHT_MAX,
   SEND_EARLY_BYTES,
@@ -65,6 +66,10 @@ export class Transmission implements Worker {
   #hasEnded = false
   #isPaused = false
   #isDrained = false
+  #sentCount = 0
+  /** For `countStuck`. */
+  #progress = 0
+  #stuckCount = 0
 
   /** @param onDrained called once, when there has been an `end` and nothing is left to do */
   constructor(
@@ -109,8 +114,19 @@ export class Transmission implements Worker {
     if (this.end === End.NONE && !this.#resources.scheduler.serve(this)) this.#pause()
   }
 
+  /** @returns how many calls in a row have found that it holds much memory for the same bytes */
+  countStuck(): number {
+    const progress = this.#sentCount + this.#reader.payloadCount
+    const holdsMuch = this.#reader.heldBytes + this.#replies.bytes >= HOARD_BYTES_MIN
+    const isStuck = holdsMuch && progress === this.#progress
+    this.#stuckCount = isStuck ? this.#stuckCount + 1 : 0
+    this.#progress = progress
+    return this.#stuckCount
+  }
+
   /** What was given to the stream has left. */
   sent(): void {
+    this.#sentCount++
     this.#replies.sent()
     this.#replies.send(this.#stream)
     const isStuck = this.#isPaused || this.end !== End.NONE

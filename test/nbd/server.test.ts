@@ -142,9 +142,10 @@ test('stop answers what was received and closes every client', async (t) => {
 
 test.serial('buffers that nobody needs any more are given back', async (t) => {
   const { setInterval } = globalThis
-  let sweep = (): void => {}
+  const callbacks: (() => void)[] = []
+  const sweep = (): void => callbacks.forEach((callback) => callback())
   Reflect.set(globalThis, 'setInterval', (callback: () => void) => {
-    sweep = callback
+    callbacks.push(callback)
     return { unref: () => {} }
   })
   const given: number[] = []
