@@ -112,6 +112,23 @@ test('what is no HTTP, or not GET, or has much to say, is turned away', async (t
   t.is(echoes.length, 0)
 })
 
+test('a request with very many headers, or subprotocols, is one request', async (t) => {
+  const { port, connect } = await serveWebSocketEcho(t)
+  const first = 'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+  const many = Array.from({ length: 2500 }, (_, index) => `h${index.toString(36)}:\r\n`).join('')
+  t.true(first.length + many.length < 16 * 1024)
+  // The headers of the upgrade are behind them: as good as missing.
+  const key = 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+  t.regex(await exchange(port, `${first}${many}${key}\r\n`), /^HTTP\/1\.1 4\d\d /)
+  for (const protocols of [`a${' '.repeat(15_000)}b`, 'a,'.repeat(7000), ','.repeat(15_000)]) {
+    const { answer } = await connect({ headers: { 'Sec-WebSocket-Protocol': protocols } })
+    t.is(answer.status, 400)
+  }
+  const client = await connect()
+  client.sendBytes(Buffer.from('x'))
+  t.is((await client.read(1)).toString(), 'x')
+})
+
 test('frames that come with the request are not lost', async (t) => {
   const { port, accepted } = await serveWebSocketEcho(t)
   const pending = accepted()
@@ -146,7 +163,7 @@ test('who does not upgrade in time is dropped, one byte at a time or silent', as
 })
 
 test('of too many that wait the one that waits longest is dropped', async (t) => {
-  const { port, connect, refusals } = await serveWebSocketEcho(t)
+  const { port, connect, refusals } = await serveWebSocketEcho(t, { handshakeMs: 120_000 })
   const sockets: net.Socket[] = []
   t.teardown(() => sockets.forEach((socket) => socket.destroy()))
   for (let count = 0; count < WS_PENDING_MAX; count++) {
