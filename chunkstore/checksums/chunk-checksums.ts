@@ -14,6 +14,8 @@ export class ChunkChecksums {
   readonly changed = new Set<Region>()
   /** What the file holds is void: all sums are 0. It is cut to nothing before anything else. */
   mustEmpty = false
+  /** Other parts with a void file, from when the chunk was to be made there. They go first. */
+  readonly strays = new Set<Part>()
   /** Something was written to the file and not synced. */
   mustSync = false
   /** Counts when all sums became void, or true, at once. */
@@ -110,7 +112,7 @@ export class ChunkChecksums {
     this.epoch++
     this.mustEmpty = false
     // If this comes to nothing, whatever is in the checksum file is void.
-    this.layer.leftovers.set(this.chunk.index, this.part)
+    this.layer.leave(this.chunk.index, this.part)
     await this.layer.removing
     const errno = await marks.wantNow(this.firstMark, regionsPerChunk)
     if (errno > 0) {
@@ -126,7 +128,8 @@ export class ChunkChecksums {
 
   /** The chunk did not get its file. */
   abandon(): void {
-    if (this.mustEmpty) this.layer.leftovers.set(this.chunk.index, this.part)
+    if (this.mustEmpty) this.layer.leave(this.chunk.index, this.part)
+    for (const part of this.strays) this.layer.leave(this.chunk.index, part)
   }
 
   /** Nobody knows what the chunk holds. */

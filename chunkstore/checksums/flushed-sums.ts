@@ -56,8 +56,9 @@ export class FlushedSums {
   }
 
   #clear({ checksums, epoch, regions }: Flushed): void {
-    const { chunk, layer, mustEmpty, mustSync } = checksums
-    if (chunk.exclusive || checksums.epoch !== epoch || mustEmpty || mustSync) return
+    const { chunk, layer, mustEmpty, mustSync, strays } = checksums
+    if (chunk.exclusive || checksums.epoch !== epoch) return
+    if (mustEmpty || mustSync || strays.size > 0) return
     for (const [region, changes] of regions) {
       const isDurable = region.modified <= chunk.synced
       if (isDurable && isAtRest(region, changes)) layer.marks.clear(checksums.markOf(region))

@@ -144,8 +144,9 @@ export class Keeper {
    */
   async #settleAbsent(first: number): Promise<boolean> {
     const index = Math.floor(first / this.#layer.regionsPerChunk)
-    const part = this.#layer.leftovers.get(index)
-    if (part !== undefined && !(await this.#removeLeftover(part, index))) return false
+    for (const part of this.#layer.leftovers.get(index) ?? []) {
+      if (!(await this.#removeLeftover(part, index))) return false
+    }
     await this.#syncNames(this.#store.top.parts)
     return !this.#hasFailed && !this.#store.top.chunks.has(index)
   }
@@ -157,7 +158,9 @@ export class Keeper {
     this.#layer.removing = removal.catch(() => {})
     try {
       await removal
-      this.#layer.leftovers.delete(index)
+      const places = this.#layer.leftovers.get(index)
+      places?.delete(part)
+      if (places?.size === 0) this.#layer.leftovers.delete(index)
       return true
     } catch {
       return false
@@ -189,7 +192,7 @@ export class Keeper {
     if (wanted <= chunk.synced) checksums.isInherited = false
     const isSaved = await checksums.exclusive(() => saveSums(this.#store, checksums, regions, true))
     await this.#syncNames([chunk.part, checksums.part])
-    return isSaved && wanted <= chunk.synced && !this.#hasFailed && !checksums.mustEmpty
+    return isSaved && wanted <= chunk.synced && !this.#hasFailed && !isVoid(checksums)
   }
 
   async #syncNames(parts: Iterable<Part>): Promise<void> {
@@ -233,4 +236,9 @@ export class Keeper {
 /** Nobody knows what is in the file of a damaged chunk, or whether an absent one has got any. */
 function isSettled({ state }: Chunk): boolean {
   return state === ChunkState.FULL || state === ChunkState.EMPTY
+}
+
+/** There is still a file with sums that are not true. */
+function isVoid({ mustEmpty, strays }: ChunkChecksums): boolean {
+  return mustEmpty || strays.size > 0
 }

@@ -30,8 +30,8 @@ export class LayerChecksums {
   readonly writable: boolean
   /** Found when it was opened. */
   readonly problems: ChecksumProblem[] = []
-  /** Chunks without a file whose checksum file holds what is not true: by index, and where. */
-  readonly leftovers = new Map<number, Part>()
+  /** Chunks without a file whose checksum files hold what is not true: by index, and where. */
+  readonly leftovers = new Map<number, Set<Part>>()
   /** The removal of such a file that is under way. */
   removing: Promise<void> = Promise.resolve()
   /** Called when a sync of the marks failed. */
@@ -83,8 +83,21 @@ export class LayerChecksums {
   }
 
   adopt(chunk: Chunk): void {
-    chunk.checksums = new ChunkChecksums(chunk, this)
-    chunk.checksums.mustEmpty = this.leftovers.delete(chunk.index)
+    const checksums = new ChunkChecksums(chunk, this)
+    const places = this.leftovers.get(chunk.index) ?? []
+    this.leftovers.delete(chunk.index)
+    for (const part of places) {
+      // The chunk may have come to another part now.
+      if (part === chunk.part) checksums.mustEmpty = true
+      else checksums.strays.add(part)
+    }
+    chunk.checksums = checksums
+  }
+
+  /** What the checksum file of a chunk without a file, in this part, holds is void. */
+  leave(index: number, part: Part): void {
+    const places = this.leftovers.get(index) ?? new Set()
+    this.leftovers.set(index, places.add(part))
   }
 
   async #look(files: Files, layer: Layer, contents: readonly PartContents[]): Promise<void> {

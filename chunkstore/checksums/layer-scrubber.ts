@@ -79,8 +79,10 @@ export class LayerScrubber {
     for (const part of this.#layer.parts) {
       const found = await part.scan(this.#files, chunkCount)
       for (const { index } of found.chunks) chunks.set(index, part.chunkPath(index))
+      const beside = new Set(found.chunks.map(({ index }) => index))
       for (const index of found.checksumFiles) {
-        if (index < chunkCount) sums.set(index, part.checksumPath(index))
+        const counts = beside.has(index) || !sums.has(index)
+        if (index < chunkCount && counts) sums.set(index, part.checksumPath(index))
       }
     }
     const indexes = [...new Set([...chunks.keys(), ...sums.keys()])].sort((a, b) => a - b)

@@ -24,18 +24,29 @@ export async function saveSums(
 ): Promise<boolean> {
   const unsaved = regions.filter((region) => region.isUnsaved && region.slot !== null)
   const mustSync = sync && owner.mustSync
-  if (unsaved.length === 0 && !owner.mustEmpty && !mustSync) return true
+  const isVoid = owner.mustEmpty || owner.strays.size > 0
+  if (unsaved.length === 0 && !isVoid && !mustSync) return true
   await owner.layer.removing
   try {
+    await removeStrays(store.files, owner)
     await owner.part.checkPlace(store.files)
     if (unsaved.length === 0 && owner.mustEmpty) await removeVoid(store.files, owner)
-    else await write(store, owner, unsaved, sync)
+    else if (unsaved.length > 0 || mustSync) await write(store, owner, unsaved, sync)
     return true
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     const what = 'checksums cannot be saved: they are computed anew when the disk is opened again'
     store.options.log.warn({ file: owner.file, code: code ?? message }, what)
     return false
+  }
+}
+
+/** Files of that name that would be taken for the chunk's where it has none beside it. */
+async function removeStrays(files: Files, owner: ChunkChecksums): Promise<void> {
+  for (const part of owner.strays) {
+    await part.checkPlace(files)
+    await removeChecksumFile(files, part.checksumPath(owner.chunk.index))
+    owner.strays.delete(part)
   }
 }
 

@@ -7,6 +7,7 @@ import { flattenDisk } from '../../../chunkstore/flatten.ts'
 import { scrubDisk } from '../../../chunkstore/scrub.ts'
 import { sameBytes } from '../../helpers/bytes.ts'
 import { DiskFolder, nodeFiles } from '../../helpers/chunk-disk.ts'
+import { TestFiles } from '../../helpers/test-files.ts'
 import type { Files } from '../../../io/io.ts'
 
 const PAGE = 4096
@@ -131,6 +132,29 @@ test('chunk files may be moved between parts, with their checksum files or witho
   t.deepEqual(findings, [])
   const again = await folder.open('a')
   sameBytes(t, await again.client.read(PAGE, CHUNK), filled(CHUNK, 4).fill(5, 31 * PAGE))
+})
+
+test('checksums of a copy that failed are gone when the chunk came to another part', async (t) => {
+  const folder = new DiskFolder(t)
+  folder.make('base', { ...SHAPE })
+  const base = await folder.open('base')
+  await base.client.write(0, filled(2 * CHUNK, 1))
+  await base.disk.close()
+  folder.make('a', { ...SHAPE, parent: 'base', checksums: true, parts: { one: 1, two: 6 } })
+  const files = new TestFiles(nodeFiles())
+  const { client, disk } = await folder.open('a', {}, files)
+  files.fault = (call) => (call === 'sync .tmp-chunk0' ? 28 : 0)
+  await t.throwsAsync(client.write(0, filled(PAGE, 2)), { message: /errno 28/ })
+  files.fault = () => 0
+  t.true(fs.existsSync(folder.path('one', 'crc32c-0')))
+  await client.write(CHUNK, filled(PAGE, 2))
+  await client.write(0, filled(PAGE, 2))
+  await client.flush()
+  await disk.close()
+  const sums = (part: string) => folder.list(part).filter((name) => name.startsWith('crc32c'))
+  t.deepEqual([sums('one'), sums('two')], [['crc32c-1 4096'], ['crc32c-0 4096']])
+  const { findings } = await scrubDisk(nodeFiles(), folder.path('a.chunkdisk'))
+  t.deepEqual(findings, [])
 })
 
 test('what cannot be had together is refused, and says what to leave out', async (t) => {
