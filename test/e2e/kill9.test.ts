@@ -9,6 +9,7 @@ import { copyFileSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import test from 'ava'
+import { ChecksumKind } from '../../chunkstore/options.ts'
 import { createUringIo } from '../../io/uring.ts'
 import { tryChunknbd } from '../helpers/chunks.ts'
 import { KillableDisk, type KillableOptions } from '../helpers/killable-disk.ts'
@@ -41,7 +42,7 @@ const survives = test.macro<[KillableOptions & { readonly chain: boolean }]>({
     const random = new Random(seedFor(t))
     const disk = new KillableDisk(t, random, options)
     await disk.create()
-    const kills = Math.ceil(KILLS / (2 * ENGINES.length))
+    const kills = Math.ceil(KILLS / (3 * ENGINES.length))
     let unanswered = 0
     for (let kill = 1; kill <= kills; kill++) {
       await killOnce(t, disk, random)
@@ -65,10 +66,13 @@ const survives = test.macro<[KillableOptions & { readonly chain: boolean }]>({
     t.log(`${disk.locks} lock files`)
     t.is(disk.locks > 0, options.arguments?.includes('--lock-files') === true)
     t.false(existsSync(join(disk.part, '.lock')))
+    t.log(`${disk.verified} bytes verified, ${disk.unknown} without checksums then`)
+    t.is(disk.verified > 0, options.checksums !== undefined)
     t.true(unanswered > 0)
     if (chain && kills > KILLS_PER_CHILD) t.true(disk.temporaries > 0)
   },
-  title: (_, { engine, chain }) => `kill -9 at any moment, ${engine}${chain ? ', chains' : ''}`,
+  title: (_, { engine, chain, checksums }) =>
+    `kill -9 at any moment, ${engine}${chain ? ', chains' : ''}${checksums ? ', checksums' : ''}`,
 })
 
 async function killOnce(
@@ -111,6 +115,8 @@ for (const engine of ENGINES) {
   // Lock files: every start takes over those of the server that was killed.
   const options = { chunkSize: '512K', arguments: ['--lock-files'] }
   test(survives, { engine, chain: true, ...options })
+  const checksums = ChecksumKind.CRC32C
+  test(survives, { engine, chain: true, chunkSize: '256K', checksums })
 }
 
 test('a chunk that goes back to what it was is found', async (t) => {

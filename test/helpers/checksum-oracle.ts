@@ -9,8 +9,11 @@ export const REGION = REGION_PAGES * PAGE
 
 const BITS = 4032
 
-/** Reads a file of a part; null: there is none. */
-export type ReadFile = (name: string) => Uint8Array | null
+/**
+ * Reads a file of the parts; null: there is none. If several parts have it, that counts which has
+ * the file `beside` as well.
+ */
+export type ReadFile = (name: string, beside: string | null) => Uint8Array | null
 
 /** A bit at a time. */
 export function naiveCrc32c(bytes: Uint8Array): number {
@@ -78,7 +81,7 @@ export interface Truth {
 export function examine(read: ReadFile, chunkSize: number, chunkCount: number): Truth {
   const wrong: string[] = []
   let verified = 0
-  const file = read('checksums')
+  const file = read('checksums', null)
   if (file === null) return { wrong: ['no file "checksums"'], verified, marks: 0 }
   if (Buffer.from(file.subarray(0, 512)).toString('latin1') !== headerText(chunkSize)) {
     wrong.push('the header of "checksums" is wrong')
@@ -86,8 +89,8 @@ export function examine(read: ReadFile, chunkSize: number, chunkCount: number): 
   const marks = marksIn(file)
   const perChunk = Math.ceil(chunkSize / REGION)
   for (let index = 0; index < chunkCount; index++) {
-    const chunk = read(`chunk${index}`) ?? new Uint8Array(0)
-    const sums = Buffer.from(read(`crc32c-${index}`) ?? new Uint8Array(0))
+    const chunk = read(`chunk${index}`, null) ?? new Uint8Array(0)
+    const sums = Buffer.from(read(`crc32c-${index}`, `chunk${index}`) ?? new Uint8Array(0))
     for (let page = 0; page < chunkSize / PAGE; page++) {
       const region = Math.floor(page / REGION_PAGES)
       if (marks.has(index * perChunk + region)) continue

@@ -7,8 +7,10 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 import { checkDisk, Rule } from '../../chunkstore/check.ts'
+import { ChecksumKind } from '../../chunkstore/options.ts'
+import { scrubDisk } from '../../chunkstore/scrub.ts'
 import { createNodeIo } from '../../io/node.ts'
-import { fingerprint, makeDisk } from './chunks.ts'
+import { fingerprint, makeDisk, type NewDisk } from './chunks.ts'
 import { CrashModel, SECTOR } from './crash-model.ts'
 import { DiskClient, Fua } from './disk-client.ts'
 import type { Random } from './random.ts'
@@ -25,6 +27,7 @@ const NO_HOLE = 2
 export interface KillableOptions {
   readonly engine: string
   readonly chunkSize: string
+  readonly checksums?: ChecksumKind
   /** Further arguments of `chunknbd serve`. */
   readonly arguments?: readonly string[]
 }
@@ -37,6 +40,9 @@ export class KillableDisk {
   temporaries = 0
   /** Lock files that were left behind. */
   locks = 0
+  /** Bytes that matched their checksums after a kill, and those that had none then. */
+  verified = 0
+  unknown = 0
   depth = 0
   readonly directory: string
   readonly #t: ExecutionContext
@@ -66,7 +72,8 @@ export class KillableDisk {
     this.model = new CrashModel(DISK_BYTES)
     this.#parents.clear()
     this.depth = 0
-    await this.#make({ size: `${DISK_BYTES}`, chunkSize: this.#options.chunkSize })
+    const { chunkSize, checksums = ChecksumKind.NONE } = this.#options
+    await this.#make({ size: `${DISK_BYTES}`, chunkSize, checksums })
   }
 
   /** Goes on with a child of the disk, which is never changed from now on. */
@@ -82,7 +89,7 @@ export class KillableDisk {
     await this.check()
   }
 
-  async #make(shape: { size?: string; chunkSize?: string; parent?: string }): Promise<void> {
+  async #make(shape: NewDisk): Promise<void> {
     this.#name = `d${this.#disks++}`
     await makeDisk(this.descriptor, shape)
   }
@@ -144,6 +151,16 @@ export class KillableDisk {
     this.temporaries += findings.length
     if (existsSync(join(this.part, '.lock'))) this.locks++
     for (const [part, before] of this.#parents) assert.equal(fingerprint(part), before, part)
+    if (this.#options.checksums !== undefined) await this.#scrub()
+  }
+
+  async #scrub(): Promise<void> {
+    const { findings, layers } = await scrubDisk(createNodeIo().files, this.descriptor)
+    assert.deepEqual(findings, [])
+    for (const { verifiedBytes, unknownBytes } of layers) {
+      this.verified += verifiedBytes
+      this.unknown += unknownBytes
+    }
   }
 }
 
