@@ -51,9 +51,6 @@ export class Connection implements StreamHandler, Guest {
   /** Version of TLS, or null. */
   #protocol: string | null
   #deadline: NodeJS.Timeout | undefined
-  /** Something came or left since `countQuiet`. */
-  #hasMoved = false
-  #quietCount = 0
 
   constructor(stream: Stream, settings: ConnectionSettings) {
     this.#stream = stream
@@ -94,12 +91,9 @@ export class Connection implements StreamHandler, Guest {
     this.#closeAfter(STOP_HANDSHAKE_MS_MAX, () => this.#debug('closing', 'the server stops'))
   }
 
-  /** @returns how many calls in a row have found that nothing had come, left, or been worked on */
+  /** As `Transmission.countQuiet`. */
   countQuiet(): number {
-    const isQuiet = !this.#hasMoved && this.#transmission?.isWorking === false
-    this.#quietCount = isQuiet ? this.#quietCount + 1 : 0
-    this.#hasMoved = false
-    return this.#quietCount
+    return this.#transmission?.countQuiet() ?? 0
   }
 
   /** As `Transmission.countStuck`. */
@@ -125,14 +119,12 @@ export class Connection implements StreamHandler, Guest {
   }
 
   received(bytes: number): void {
-    this.#hasMoved = true
     if (this.#transmission !== null) return this.#transmission.received(bytes)
     this.#receive.received(bytes)
     this.#continueHandshake()
   }
 
   sent(): void {
-    this.#hasMoved = true
     if (this.#transmission !== null) return this.#transmission.sent()
     this.#replies.sent()
     this.#replies.send(this.#stream)

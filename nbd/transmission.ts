@@ -66,6 +66,9 @@ export class Transmission implements Worker {
   #hasEnded = false
   #isPaused = false
   #isDrained = false
+  /** Something came or left since `countQuiet`. */
+  #hasMoved = true
+  #quietCount = 0
   #sentCount = 0
   /** For `countStuck`. */
   #progress = 0
@@ -94,9 +97,12 @@ export class Transmission implements Worker {
     return this.#reader.violation
   }
 
-  /** The client has no reason to do anything: a request of it is with the device. */
-  get isWorking(): boolean {
-    return this.#executor.inFlight > 0 && this.#replies.bytes === 0
+  /** @returns how many calls in a row have found that nothing had come, left, or been worked on */
+  countQuiet(): number {
+    const isWorking = this.#executor.inFlight > 0 && this.#replies.bytes === 0
+    this.#quietCount = this.#hasMoved || isWorking ? 0 : this.#quietCount + 1
+    this.#hasMoved = false
+    return this.#quietCount
   }
 
   /** What the flush after the last request ended with: an errno, or 0. */
@@ -110,6 +116,7 @@ export class Transmission implements Worker {
   }
 
   received(bytes: number): void {
+    this.#hasMoved = true
     this.#reader.received(bytes)
     if (this.end === End.NONE && !this.#resources.scheduler.serve(this)) this.#pause()
   }
@@ -126,6 +133,7 @@ export class Transmission implements Worker {
 
   /** What was given to the stream has left. */
   sent(): void {
+    this.#hasMoved = true
     this.#sentCount++
     this.#replies.sent()
     this.#replies.send(this.#stream)
