@@ -15,7 +15,6 @@ import type { TlsIdentity } from '../io/tls-identity.ts'
 import { type Guest, Refusal } from './admission.ts'
 import type { ConnectionSettings } from './connection-settings.ts'
 import { startOf } from './connection-start.ts'
-import type { Export } from './export.ts'
 import { Handshake } from './handshake.ts'
 import { HANDSHAKE_OUTPUT_BYTES_MAX, LINGER_MS_MAX, STOP_HANDSHAKE_MS_MAX } from './limits.ts'
 import type { Agreement, Outcome } from './negotiation.ts'
@@ -55,12 +54,9 @@ export class Connection implements StreamHandler, Guest {
   constructor(stream: Stream, settings: ConnectionSettings) {
     this.#stream = stream
     this.#settings = settings
-    const { resources, admission, refusals } = settings
+    const { resources, admission } = settings
     const { slabs, memory } = resources
-    const mayAttach = (entry: Export): boolean => admission.mayAttach(entry, this.remote)
-    const onRefused = (entry: Export, reason: string): void =>
-      refusals.report(entry, reason, this.remote)
-    this.#handshake = new Handshake({ ...startOf(stream, settings), mayAttach, onRefused })
+    this.#handshake = new Handshake(startOf(stream, settings))
     this.#protocol = stream.entry?.identity?.protocol ?? null
     this.#receive = new ReceiveBuffer(slabs, memory)
     this.#replies = new ReplyQueue(slabs, memory)
