@@ -4,6 +4,7 @@
  */
 import { CallKind, type Fault } from '../../io/simulated/faults.ts'
 import { Random } from '../../test/helpers/random.ts'
+import type { MergeRun } from './merger.ts'
 import type { Setting } from './setting.ts'
 
 export type Verb = 'read' | 'write' | 'trim' | 'zero' | 'status'
@@ -29,10 +30,15 @@ export type Action =
   /** Another process tries to open the disk. */
   | { readonly kind: 'intrude' }
   | { readonly kind: 'stop' }
+  /** After a stop: the disk is merged with its parents, then the process ends or the power. */
+  | { readonly kind: 'merge'; readonly run: MergeRun; readonly losesPower: boolean }
   | { readonly kind: 'kill' }
   | { readonly kind: 'powerLoss' }
 
 export const CLIENTS = 3
+
+/** About what a merge of a disk takes. */
+const MERGE_TURNS_MAX = 250
 
 const FUA = 1
 const NO_HOLE = 2
@@ -52,6 +58,7 @@ const WEIGHTS: readonly (readonly [Action['kind'], number])[] = [
   ['stop', 2],
   ['kill', 3],
   ['powerLoss', 6],
+  ['merge', 4],
 ]
 
 /** A number for a seed of its own. */
@@ -68,7 +75,10 @@ export function planOf(seed: number, steps: number, setting: Setting): Action[] 
 }
 
 function actionOf(random: Random, setting: Setting): Action {
-  const weights = setting.hasFaults ? WEIGHTS : WEIGHTS.filter(([kind]) => kind !== 'fault')
+  const weights = WEIGHTS.filter(([kind]) => {
+    if (kind === 'fault') return setting.hasFaults
+    return kind !== 'merge' || setting.layers.length > 1
+  })
   const total = weights.reduce((sum, [, weight]) => sum + weight, 0)
   let dice = random.between(0, total - 1)
   const kind = weights.find(([, weight]) => (dice -= weight) < 0)?.[0] ?? 'request'
@@ -82,8 +92,19 @@ function actionOf(random: Random, setting: Setting): Action {
       return { kind, client, how: random.pick(['say', 'end', 'break'] as const) }
     case 'fault':
       return { kind, fault: faultOf(random) }
+    case 'merge':
+      return { kind, run: mergeOf(random, setting), losesPower: random.chance(0.6) }
     default:
       return { kind }
+  }
+}
+
+/** `flatten` is rarer, for it leaves nothing to merge. */
+function mergeOf(random: Random, { hasFaults }: Setting): MergeRun {
+  return {
+    merge: random.chance(0.75) ? 'commit' : 'flatten',
+    turns: random.chance(0.4) ? Infinity : random.between(1, MERGE_TURNS_MAX),
+    fault: hasFaults && random.chance(0.5) ? faultOf(random) : null,
   }
 }
 
@@ -173,6 +194,12 @@ export function describeAction(action: Action): string {
       const { kinds, errno, after, count, reach } = action.fault
       const what = `${count} calls of ${kinds.join(', ')} will fail with errno ${errno}`
       return `${what}, after ${after} others, reach ${reach}`
+    }
+    case 'merge': {
+      const { merge, turns, fault } = action.run
+      const until = turns === Infinity ? 'to its end' : `for ${turns} events`
+      const failing = fault === null ? '' : ', with a fault'
+      return `${merge} ${until}${failing}, then ${action.losesPower ? 'powerLoss' : 'kill'}`
     }
     default:
       return action.kind

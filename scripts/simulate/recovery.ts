@@ -2,6 +2,7 @@
  * Looks at a machine after a crash, with the code that people would use: `check`, then a server.
  * Whatever the crash was, the disk opens, parents are untouched, and nothing is damaged.
  */
+import path from 'node:path'
 import { checkDisk, Rule } from '../../chunkstore/check.ts'
 import type { Device } from '../../device/device.ts'
 import { SimulatedFile } from '../../io/simulated/file.ts'
@@ -41,6 +42,10 @@ export class Recovery {
   /** Contents of the files that nobody may change. */
   readonly #untouchable = new Map<string, Uint8Array>()
   readonly #note: (words: string) => void
+  /** Depth of the first layer that nobody may change. */
+  #firstUntouchable = 1
+  /** Layers in which a crash may have left temporary files. */
+  #writtenCount = 1
   counts: Counts = noCounts()
 
   constructor(world: World, setting: Setting, note: (words: string) => void) {
@@ -49,8 +54,10 @@ export class Recovery {
     this.#note = note
   }
 
-  /** Remembers the parents as they are. */
+  /** Remembers the parents as they are: from here on nobody may change them. */
   remember(machine: SimulatedMachine): void {
+    this.#untouchable.clear()
+    this.#firstUntouchable = 1
     for (const [file, node] of this.#parentFiles(machine)) {
       this.#untouchable.set(file, node.cache.bytes.slice())
     }
@@ -96,6 +103,17 @@ export class Recovery {
       const { tree } = machine.afterPowerLoss(random, fate)
       model.checkAfterPowerLoss(readByFormat(tree, this.#setting))
       this.counts.states++
+    }
+  }
+
+  /** A commit changes the parent; what it left is durable when it is done, or after a crash. */
+  releaseParent(): void {
+    this.#firstUntouchable = 2
+    this.#writtenCount = 2
+    const { parts, file } = this.#setting.layers[1]
+    const folders = new Set(parts.map(({ directory }) => directory))
+    for (const each of [...this.#untouchable.keys()]) {
+      if (each === file || folders.has(path.dirname(each))) this.#untouchable.delete(each)
     }
   }
 
@@ -153,7 +171,8 @@ export class Recovery {
     const { file } = this.#setting.layers[0]
     const findings = await this.#world.wait(checkDisk(files, file), 'check')
     this.#end(machine)
-    const own = this.#setting.layers[0].parts.map((part) => part.directory)
+    const written = this.#setting.layers.slice(0, this.#writtenCount)
+    const own = written.flatMap(({ parts }) => parts.map((part) => part.directory))
     for (const finding of findings) {
       const isOwn = own.some((directory) => finding.file.startsWith(`${directory}/`))
       if (finding.rule === Rule.TEMPORARY && isOwn) continue
@@ -205,7 +224,7 @@ export class Recovery {
   }
 
   *#parentFiles(machine: SimulatedMachine): Generator<[string, SimulatedFile]> {
-    for (const { file, parts } of this.#setting.layers.slice(1)) {
+    for (const { file, parts } of this.#setting.layers.slice(this.#firstUntouchable)) {
       const descriptor = machine.tree.find(file)
       if (descriptor instanceof SimulatedFile) yield [file, descriptor]
       for (const { directory } of parts) {

@@ -32,7 +32,7 @@ function layersOf(tree: SimulatedTree, { layers }: Setting): readonly LayerSetti
     const node = tree.find(file)
     return node instanceof SimulatedFile && /^\d/.test(Buffer.from(node.cache.bytes).toString())
   })
-  return layers.slice(0, last + 1)
+  return last < 0 ? layers : layers.slice(0, last + 1)
 }
 
 function chunkBytes(tree: SimulatedTree, layer: LayerSetting, index: number): Uint8Array | null {

@@ -2,8 +2,6 @@
  * One seed: a disk, a server, its clients, what befalls them, and what is left each time.
  * It ends well or throws; everything in it follows from the seed and the steps that are kept.
  */
-import { ChunkDisk } from '../../chunkstore/disk.ts'
-import { SimulatedFiles } from '../../io/simulated/files.ts'
 import { NOTHING_KEPT, SimulatedMachine } from '../../io/simulated/machine.ts'
 import { Random } from '../../test/helpers/random.ts'
 import type { Breakage } from './breakages.ts'
@@ -12,7 +10,9 @@ import type { Clock } from './clock.ts'
 import { noCounts } from './counts.ts'
 import { BrokenPromise, DiskModel } from './disk-model.ts'
 import { createTop, installParents, LAYER_NUMBER } from './layers.ts'
+import { intrude } from './intruder.ts'
 import { type Action, describeAction, faultOf, mix, planOf } from './plan.ts'
+import { Merger, type MergeRun } from './merger.ts'
 import { Recovery } from './recovery.ts'
 import { Schedule } from './schedule.ts'
 import type { Change } from './sector.ts'
@@ -51,6 +51,7 @@ export class Simulation {
   readonly #recovery: Recovery
   readonly #model: DiskModel
   readonly #judge: Judge
+  readonly #merger: Merger
   #machine: SimulatedMachine
   #life: ServerLife
   #orphans: Change[] = []
@@ -73,6 +74,8 @@ export class Simulation {
     const image = installParents(this.#machine, this.#setting, random)
     this.#recovery.remember(this.#machine)
     this.#model = new DiskModel(image, (number) => this.#nameOf(number))
+    const note = (words: string): void => this.#note(words)
+    this.#merger = new Merger(this.#world, this.#setting, this.#model, note)
     this.#life = new ServerLife(this.#world, this.#machine, options.breakage, true)
     this.#judge = {
       model: this.#model,
@@ -137,12 +140,17 @@ export class Simulation {
         }
         return
       case 'intrude':
-        return this.#intrude()
+        return intrude(this.#world, this.#machine, this.#setting.layers[0].file)
       case 'stop':
-        return this.#stop()
+        await this.#stop()
+        return this.#startAgain()
+      case 'merge':
+        return this.#merge(action.run, action.losesPower)
       case 'kill':
-        return this.#kill()
+        this.#crash()
+        return this.#startAgain()
       case 'powerLoss':
+        this.#crash()
         return this.#losePower()
     }
   }
@@ -180,8 +188,12 @@ export class Simulation {
     await life.open(this.#setting, (words) => this.#note(`  ${words}`))
     this.#recovery.checkTemporaries(this.#machine)
     this.#model.found(await this.#recovery.read(life.device))
-    if (this.#options.trace !== null) this.#machine.onCall = (words) => this.#note(`  ${words}`)
+    this.#listen()
     await life.serve()
+  }
+
+  #listen(): void {
+    if (this.#options.trace !== null) this.#machine.onCall = (words) => this.#note(`  ${words}`)
   }
 
   /** Everything is finished, then the power is lost: what was flushed is there. */
@@ -191,24 +203,9 @@ export class Simulation {
     const client = await this.#life.client(0, this.#judge)
     client.flush()
     await this.#calm()
+    this.#crash()
     await this.#losePower(false)
     this.counts.turns = this.#world.turns
-  }
-
-  async #intrude(): Promise<void> {
-    const files = new SimulatedFiles(this.#machine)
-    this.#world.processes = [this.#life.files, files]
-    const opened = ChunkDisk.open(files, this.#setting.layers[0].file)
-    const code = await this.#world.wait(
-      opened.then(
-        () => 'no error',
-        (error: NodeJS.ErrnoException) => error.code,
-      ),
-      'another open',
-    )
-    this.#world.processes = [this.#life.files]
-    if (code !== 'EINUSE') throw new BrokenPromise(`a second writer gets ${code}, not EINUSE`)
-    if (files.openNames().length > 0) throw new BrokenPromise(`it leaves ${files.openNames()} open`)
   }
 
   /** As after SIGTERM: everything that was answered is durable. */
@@ -230,23 +227,34 @@ export class Simulation {
     }
     const open = life.files.openNames()
     if (open.length > 0 && !this.#mayFail) throw new BrokenPromise(`still open: ${open.join(', ')}`)
-    await this.#kill()
+    this.#crash()
   }
 
-  async #kill(): Promise<void> {
+  async #merge(run: MergeRun, losesPower: boolean): Promise<void> {
+    await this.#stop()
+    if (run.merge === 'commit') this.#recovery.releaseParent()
+    this.#listen()
+    const { isDone, struck } = await this.#merger.run(this.#machine, run)
+    this.counts.faults += struck
+    this.#machine.onCall = null
+    if (isDone) this.#recovery.remember(this.#machine)
+    if (losesPower) await this.#losePower()
+    else await this.#startAgain()
+  }
+
+  async #startAgain(): Promise<void> {
     this.counts.kills++
-    this.#crash()
     await this.#recovery.check(this.#machine)
     await this.#begin()
   }
 
   async #losePower(startsAgain = true): Promise<void> {
     this.counts.powerLosses++
-    this.#crash()
     const seedOf = (index: number): number => mix(this.#options.seed, this.#step, 4 + index)
     const { machine, image } = await this.#recovery.losePower(this.#machine, this.#model, seedOf)
     if (!startsAgain) return
     this.#machine = machine
+    this.#recovery.remember(machine)
     this.#model.foundAfterPowerLoss(image)
     await this.#begin()
   }

@@ -65,9 +65,15 @@ export class World {
   }
 
   /** @throws if it does not come about although nothing else can happen */
-  async until(condition: () => boolean, what: string): Promise<void> {
+  until(condition: () => boolean, what: string): Promise<void> {
+    return this.untilOrLess(condition, what, Infinity)
+  }
+
+  /** @param turns events after which nobody waits any longer. As `until`. */
+  async untilOrLess(condition: () => boolean, what: string, turns: number): Promise<void> {
     let timers = 0
-    while (!condition()) {
+    const last = this.turns + turns
+    while (!condition() && this.turns < last) {
       if (await this.turn()) timers = 0
       else if (timers++ === TIMERS_MAX || !this.clock.runTimer(TIMER_MS_MAX)) {
         throw new Error(`stuck: ${what} does not come to an end`)
