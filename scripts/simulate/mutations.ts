@@ -201,4 +201,42 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
     from: 'await this.#syncNames([chunk.part, checksums.part])',
     to: '',
   },
+  'placed-sync': {
+    what: 'a copy is synced before it has its name',
+    file: 'chunkstore/place-copy.ts',
+    from: '    await syncFile(files, target, temporary)\n',
+    to: '',
+  },
+  'placed-rename': {
+    what: 'commit and flatten copy under a temporary name',
+    file: 'chunkstore/place-copy.ts',
+    from: 'const temporary = part.temporaryPath(index)',
+    to: 'const temporary = part.chunkPath(index)',
+  },
+  'moved-sync': {
+    what: 'a chunk is synced before it replaces one that is durable',
+    file: 'chunkstore/commit.ts',
+    from: '      await syncFile(files, fd, chunk.path)\n',
+    to: '',
+  },
+  'moved-copy': {
+    what: 'a copy has its name for good before the first file goes',
+    file: 'chunkstore/commit.ts',
+    from: '    await syncNames(this.#files, [part])\n',
+    to: '',
+  },
+  'moved-names': {
+    what: 'names are synced at the end of a commit',
+    file: 'chunkstore/commit.ts',
+    from: `    await syncNames(this.#files, parent.parts)
+    await syncNames(this.#files, child.parts)
+`,
+    to: '',
+  },
+  'flattened-names': {
+    what: 'copies have their names before the parent is taken out',
+    file: 'chunkstore/flatten.ts',
+    from: '    await syncNames(files, child.parts)\n',
+    to: '',
+  },
 }

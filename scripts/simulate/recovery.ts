@@ -112,7 +112,7 @@ export class Recovery {
     this.#writtenCount = 2
     const { parts, file } = this.#setting.layers[1]
     const folders = new Set(parts.map(({ directory }) => directory))
-    for (const each of [...this.#untouchable.keys()]) {
+    for (const each of this.#untouchable.keys()) {
       if (each === file || folders.has(path.dirname(each))) this.#untouchable.delete(each)
     }
   }

@@ -39,9 +39,6 @@ const FAILING_STARTS = 0.4
 /** Events after a step, before the next. */
 const TURNS_MAX = 60
 
-/** An idle file is closed within so many milliseconds. */
-const IDLE_MS = 61_000
-
 export class Simulation {
   readonly counts = noCounts()
   readonly #options: SimulationOptions
@@ -134,11 +131,7 @@ export class Simulation {
       case 'calm':
         return this.#calm()
       case 'idle':
-        for (let count = 0; count < 4; count++) {
-          this.#world.clock.runTimer(IDLE_MS)
-          await this.#world.clock.settle()
-        }
-        return
+        return this.#world.passTime()
       case 'intrude':
         return intrude(this.#world, this.#machine, this.#setting.layers[0].file)
       case 'stop':

@@ -9,6 +9,10 @@ import type { Schedule } from './schedule.ts'
 /** Longest that anybody waits for a timer, milliseconds: longer than any limit of the server. */
 const TIMER_MS_MAX = 60_000
 
+/** An idle file is closed within so many milliseconds. */
+const IDLE_MS = 61_000
+const IDLE_TIMERS = 4
+
 /** So many timers without an event in between: nothing will ever happen. */
 const TIMERS_MAX = 20
 
@@ -62,6 +66,14 @@ export class World {
 
   async turnsOrLess(count: number): Promise<void> {
     for (let left = count; left > 0; left--) if (!(await this.turn())) return
+  }
+
+  /** Some minutes, in which nothing happens but what timers begin. */
+  async passTime(): Promise<void> {
+    for (let count = 0; count < IDLE_TIMERS; count++) {
+      this.clock.runTimer(IDLE_MS)
+      await this.clock.settle()
+    }
   }
 
   /** @throws if it does not come about although nothing else can happen */

@@ -10,6 +10,9 @@ import { seedFor } from '../helpers/random.ts'
 
 const SEEDS = 1000
 
+/** A minute on a machine that has nothing else to do. */
+const PATIENCE_MS = 15 * 60_000
+
 interface Run {
   readonly status: number | null
   readonly output: string
@@ -30,6 +33,7 @@ function run(script: string, ...args: readonly (string | number)[]): Promise<Run
 }
 
 test.serial(`${SEEDS} seeds do not break the promise`, async (t) => {
+  t.timeout(PATIENCE_MS)
   const seed = seedFor(t)
   const { status, output } = await simulate('--seed', seed, '--seeds', SEEDS)
   t.is(status, 0, output)
@@ -38,6 +42,7 @@ test.serial(`${SEEDS} seeds do not break the promise`, async (t) => {
 })
 
 test.serial('every way to break the server is noticed', async (t) => {
+  t.timeout(PATIENCE_MS)
   const { status, output } = await simulate('--break-all', '--seeds', SEEDS)
   t.is(status, 0, output)
   for (const name of Object.keys(BREAKAGES)) {
@@ -46,6 +51,7 @@ test.serial('every way to break the server is noticed', async (t) => {
 })
 
 test.serial('without a sync or the rename in its source the server fails', async (t) => {
+  t.timeout(PATIENCE_MS)
   const names = ['data-sync', 'directory-sync', 'copy-sync', 'rename']
   const { status, output } = await run('scripts/mutate.ts', ...names)
   t.is(status, 0, output)
