@@ -92,7 +92,8 @@ export class Part {
     try {
       this.fd = await files.open(this.directory, O_RDONLY | O_DIRECTORY)
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
+      const { code, message } = error as NodeJS.ErrnoException
+      if (code === 'OUTSIDE_ROOTS') throw new DiskError('EPART', `part directory ${message}`)
       const why = code === 'ENOENT' ? 'does not exist' : `cannot be opened (${code})`
       const fix = code === 'ENOENT' ? '; create it or mount what holds it' : ''
       throw new DiskError('EPART', `part directory ${this.directory} ${why}${fix}`)

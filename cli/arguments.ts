@@ -20,6 +20,18 @@ export function sizeArgument(text: string): number {
   return size
 }
 
+/** Added to those given before. */
+export function directoryArgument(text: string, before: readonly string[] = []): string[] {
+  if (text === '') throw new InvalidArgumentError('Write the path of a directory.')
+  return [...before, text]
+}
+
+/** Of a socket file. The leading zero tells it from a number of TOML, which is no octal one. */
+export function modeArgument(text: string): number {
+  if (/^0[0-7]{3}$/.test(text)) return parseInt(text, 8)
+  throw new InvalidArgumentError('Write 4 octal digits, the first one 0: "0660".')
+}
+
 /** Of a disk or a chunk. */
 export function blocksArgument(text: string): number {
   const size = sizeArgument(text)

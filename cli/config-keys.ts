@@ -22,6 +22,10 @@ export const FLAG_TABLES: Readonly<Record<string, Keys>> = {
     engine: '--engine',
     'log-level': '--log-level',
     'map-path': '--map-path',
+    user: '--user',
+    group: '--group',
+    'socket-mode': '--socket-mode',
+    'allowed-roots': '--allowed-root',
   },
   websocket: {
     origins: '--ws-origin',
@@ -66,10 +70,17 @@ export const ACCESS_KEYS = ['hidden', 'require-tls', 'clients', 'networks'] as c
 export const EXPORT_OWN_KEYS = ['file', ...ACCESS_KEYS] as const
 
 /** Flags that may be given more than once: lists in the file, words in the environment. */
-export const LISTS: readonly string[] = ['--listen', '--map-path', '--ws-origin', '--connect']
+export const LISTS: readonly string[] = [
+  '--listen',
+  '--map-path',
+  '--allowed-root',
+  '--ws-origin',
+  '--connect',
+]
 
 /** Flags whose values are paths; in the file relative to its directory. */
 export const PATHS: readonly string[] = [
+  '--allowed-root',
   '--tls-certificates',
   '--tls-psk',
   '--ws-token-file',

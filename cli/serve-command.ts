@@ -3,31 +3,28 @@ import type { Command } from 'commander'
 import { OPEN_FILES_MAX } from '../chunkstore/limits.ts'
 import { CACHE_TRAITS } from '../chunkstore/options.ts'
 import { descriptorLimit } from '../io/descriptors.ts'
-import type { Io, ListenAddress } from '../io/io.ts'
+import { confined } from '../io/confined-files.ts'
+import type { Io } from '../io/io.ts'
 import { giveBackLargeBlocks } from '../io/heap.ts'
 import { createIo, Engine } from '../io/engine.ts'
 import type { Export } from '../nbd/export.ts'
 import { TlsMode } from '../nbd/negotiation.ts'
-import { formatWebSocketUrl } from '../io/ws-url.ts'
 import { Server } from '../nbd/server.ts'
-import { formatUri } from '../nbd/uri.ts'
-import { TLS_DEFAULTS } from '../nbd/uri-tls.ts'
 import type { Changes } from './export-changes.ts'
 import { Exports } from './exports.ts'
 import { serverLimits } from './limits.ts'
 import { createLogger, type Logger } from './logger.ts'
+import { listenAll } from './listen.ts'
+import { becomeForGood, doAs, workerOf } from './privileges.ts'
 import { printLine } from './output.ts'
 import { openFilesPerDisk } from './open-files-limit.ts'
 import { configReload } from './reload.ts'
 import { serveCommandLine, type ServeOptions } from './serve-options.ts'
 import { type ExportSettings, readSettings, type Settings } from './settings.ts'
 import { ignoreDebuggerSignal, onHangUp, stopSignal } from './signals.ts'
-import { inheritedSockets, unixSocketPath } from './systemd.ts'
 import { checkTlsOptions, openTls } from './tls.ts'
 import { version } from './version.ts'
 import { checkWebSocketOptions, openWebSockets } from './websocket.ts'
-
-const DEFAULT_ADDRESS: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 }
 
 export function serveCommand(): Command {
   return serveCommandLine().action(serve)
@@ -52,10 +49,11 @@ async function serve(
   const tls = await openTls(options, log)
   ignoreDebuggerSignal()
   const stop = stopSignal(log)
+  const worker = workerOf(options)
   const openFilesMax = openFilesMaxOf(wanted.length, log)
-  const exports = new Exports(io)
+  const exports = new Exports(within(io, options.allowedRoot))
   try {
-    await exports.open(settings, { openFilesMax, log })
+    await doAs(worker, () => exports.open(settings, { openFilesMax, log }))
     const limits = serverLimits(options, descriptorLimit(), openFilesMax * wanted.length, log)
     const { listen, reloads } = await openWebSockets(io, options, exports, tls, log)
     const what = { io: { ...io, listen }, exports, policy: exports, limits, log }
@@ -71,7 +69,11 @@ async function serve(
         all.push(configReload(settings, read, change, log))
       }
       onHangUp(all, log)
-      for (const line of await listenAll(server, exports, mode, options, log)) printLine(line)
+      server.hold()
+      const lines = await listenAll(server, exports, mode, options, worker, log)
+      if (worker !== null) becomeForGood(worker)
+      server.release()
+      for (const line of lines) printLine(line)
       logStart(io, reason, exports, options, log)
       await stop
     } finally {
@@ -81,6 +83,10 @@ async function serve(
     await exports.close()
   }
   log.info('stopped: everything is flushed')
+}
+
+function within(io: Io, roots: readonly string[] | undefined): Io {
+  return roots === undefined ? io : { ...io, files: confined(io.files, roots) }
 }
 
 function isDirect({ disk }: ExportSettings): boolean {
@@ -117,52 +123,6 @@ function openFilesMaxOf(disks: number, log: Logger): number {
     log.warn(fields, 'the limit of open files is low: fewer chunk files are kept open (ulimit -n)')
   }
   return perDisk
-}
-
-/** @returns the URI of each export at each address */
-async function listenAll(
-  server: Server,
-  exports: Exports,
-  mode: TlsMode,
-  options: ServeOptions,
-  log: Logger,
-): Promise<string[]> {
-  const inherited = inheritedSockets(process.env)
-  const wanted: ListenAddress[] = inherited.map((fd) => ({ kind: 'fd', fd }))
-  for (const uri of options.listen ?? []) wanted.push(uri.address)
-  wanted.push(...(options.connect ?? []))
-  if (wanted.length === 0) wanted.push(DEFAULT_ADDRESS)
-  const lines: string[] = []
-  for (const each of wanted) {
-    const address = withPath(await server.listen(each))
-    if (address.kind === 'fd') log.warn({ fd: address.fd }, 'no URI names this inherited socket')
-    else lines.push(...urisAt(address, exports, mode))
-  }
-  return lines
-}
-
-type Named = Exclude<ListenAddress, { readonly kind: 'fd' }>
-
-/** Both kinds where clients may choose, the safe one first. No URI leads to where we dial. */
-function urisAt(address: Named, exports: Exports, mode: TlsMode): string[] {
-  const lines: string[] = []
-  if (address.kind === 'dial') return lines
-  for (const { name, access } of exports.settings()) {
-    const isPlain = mode !== TlsMode.REQUIRE && !access.requireTls
-    if (address.kind === 'ws') {
-      if (address.secure || isPlain) lines.push(formatWebSocketUrl(address, name))
-      continue
-    }
-    if (mode !== TlsMode.OFF) lines.push(formatUri(address, name, TLS_DEFAULTS))
-    if (isPlain) lines.push(formatUri(address, name))
-  }
-  return lines
-}
-
-/** Node does not know where an inherited unix socket is bound. */
-function withPath(address: ListenAddress): ListenAddress {
-  const path = address.kind === 'fd' ? unixSocketPath(address.fd) : null
-  return path === null ? address : { kind: 'unix', path }
 }
 
 function logStart(

@@ -5,20 +5,25 @@ import type { PathEntry } from '../chunkstore/path-map.ts'
 import { Engine, ENGINE_DEFAULT } from '../io/engine.ts'
 import {
   blocksArgument,
+  directoryArgument,
   listenArgument,
   type ListenUri,
   mapPathOption,
+  modeArgument,
   pageCacheArgument,
   uuidArgument,
 } from './arguments.ts'
 import { type LimitOptions, limitOptions } from './limits.ts'
 import { LOG_LEVELS, type LogLevel } from './logger.ts'
+import type { PrivilegeOptions } from './privileges.ts'
 import { addTlsOptions, TLS_HELP, type TlsOptions } from './tls.ts'
 import { addWebSocketOptions, WEBSOCKET_HELP, type WebSocketOptions } from './websocket.ts'
 
-export interface ServeOptions extends TlsOptions, WebSocketOptions, LimitOptions {
+export interface ServeOptions extends PrivilegeOptions, TlsOptions, WebSocketOptions, LimitOptions {
   readonly listen?: readonly ListenUri[]
   readonly memory?: number
+  readonly socketMode?: number
+  readonly allowedRoot?: readonly string[]
   readonly readOnly?: boolean
   readonly movable?: boolean
   readonly lockFiles?: boolean
@@ -63,6 +68,9 @@ values with spaces between) or a key in the configuration file (page-cache). Opt
 than the environment, that more than the file. "chunknbd config check FILE" checks it; SIGHUP
 reads it again: exports come, go and change without disturbing the clients of others.
 
+Started by root with --user it gives up root before it serves anybody. With --allowed-root no
+descriptor, part, parent or chunk file that really is elsewhere is used (docs/configuration.md).
+
 Examples:
   chunknbd serve disk.chunkdisk
   chunknbd serve a.chunkdisk b.chunkdisk --listen nbd://[::]:10809
@@ -80,6 +88,14 @@ export function serveCommandLine(): Command {
     .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument)
     .addOption(mapPathOption())
     .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', blocksArgument)
+    .option('--user <USER>', 'work as this user, if started by root')
+    .option('--group <GROUP>', 'work as this group; default: the first one of the user')
+    .option('--socket-mode <MODE>', 'of unix sockets, octal; default: 0700', modeArgument)
+    .option(
+      '--allowed-root <DIR>',
+      'disks are below it only; repeat it for more',
+      directoryArgument,
+    )
     .option('--read-only', 'refuse writes; other readers may share the disks')
     .option('--movable', 'others may move chunk files between parts meanwhile (docs/format.md)')
     .option(

@@ -146,7 +146,8 @@ export interface Files {
 /** Sockets to listen at. `fd`: one that listens already, inherited from the parent process. */
 export type SocketAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-  | { readonly kind: 'unix'; readonly path: string }
+  /** `mode` of the socket file; default: for its owner only. */
+  | { readonly kind: 'unix'; readonly path: string; readonly mode?: number }
   | { readonly kind: 'fd'; readonly fd: number }
 
 /** Where connections come from. Engines know sockets; `ws-io.ts` adds the rest. */

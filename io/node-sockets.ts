@@ -16,6 +16,9 @@ import type { SocketSend } from './socket-send.ts'
 /** Connections the kernel accepts for us while we are busy. */
 export const BACKLOG = 511
 
+/** Of a unix socket: for its owner only. */
+const SOCKET_MODE = 0o700
+
 /** `sun_path` has 108 bytes, one of them for the NUL. */
 const UNIX_PATH_BYTES_MAX = 107
 
@@ -114,13 +117,18 @@ function start(server: Server, address: SocketAddress): Promise<void> {
       resolve()
     })
     // The socket file is created inside `listen`, so nobody else's files get this mask.
-    const mask = address.kind === 'unix' ? process.umask(0o077) : null
+    const mask = address.kind === 'unix' ? process.umask(maskOf(address)) : null
     try {
       server.listen(listenOptions(address))
     } finally {
       if (mask !== null) process.umask(mask)
     }
   })
+}
+
+/** Taken from all bits, it leaves the mode of a socket. */
+export function maskOf({ mode = SOCKET_MODE }: { readonly mode?: number }): number {
+  return 0o777 & ~mode
 }
 
 function listenOptions(address: SocketAddress): ListenOptions & { readonly fd?: number } {

@@ -7,7 +7,7 @@ import { lookup } from 'node:dns/promises'
 import { getSystemErrorName } from 'node:util'
 import { firstReserved } from './descriptors.ts'
 import type { ListenAddress, Listener, SocketAddress, Stream } from './io.ts'
-import { BACKLOG, clearUnixPath, listenError, socketAddress } from './node-sockets.ts'
+import { BACKLOG, clearUnixPath, listenError, maskOf, socketAddress } from './node-sockets.ts'
 import {
   Domain,
   inetAddress,
@@ -92,7 +92,7 @@ function bound(
   check(fd, 'socket', address)
   if (!isUnix) calls.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1)
   // The socket file is created inside `bind`, so nobody else's files get this mask.
-  const mask = isUnix ? process.umask(0o077) : null
+  const mask = isUnix ? process.umask(maskOf(address)) : null
   try {
     check(calls.bind(fd, place), 'bind', address)
     check(calls.listen(fd, BACKLOG), 'listen', address)
@@ -224,7 +224,11 @@ class UringListener implements Listener, RingUser {
 
   #shut(): void {
     this.#calls.close(this.#fd)
-    if (this.ownsPath && this.address.kind === 'unix') rmSync(this.address.path, { force: true })
+    try {
+      if (this.ownsPath && this.address.kind === 'unix') rmSync(this.address.path, { force: true })
+    } catch {
+      // Its directory is root's, and we are not any more: the next server replaces it.
+    }
     this.#onClosed?.()
   }
 }

@@ -75,6 +75,8 @@ export class Server {
   readonly #idleLook: NodeJS.Timeout | undefined
   #stopped: Promise<void> | null = null
   #onEmpty: () => void = () => {}
+  /** Who has connected and waits; null: nobody has to. */
+  #held: Stream[] | null = null
   /** Whoever waits for some connections to be over. */
   readonly #leaving = new Set<(connection: Connection) => void>()
 
@@ -119,6 +121,17 @@ export class Server {
     this.#listeners.push(listener)
     this.#log.debug({ address: listener.address }, 'listening')
     return listener.address
+  }
+
+  /** From now on whoever connects waits, until `release`. */
+  hold(): void {
+    this.#held ??= []
+  }
+
+  release(): void {
+    const held = this.#held ?? []
+    this.#held = null
+    for (const stream of held) this.#accept(stream)
   }
 
   /**
@@ -168,6 +181,7 @@ export class Server {
   }
 
   async #stopAll(): Promise<void> {
+    for (const stream of this.#held ?? []) stream.destroy()
     const listeners = this.#listeners.splice(0)
     const closed = Promise.all(listeners.map((listener) => listener.close()))
     const empty = new Promise<void>((resolve) => (this.#onEmpty = resolve))
@@ -186,6 +200,7 @@ export class Server {
 
   #accept(stream: Stream): void {
     if (this.#stopped !== null) return stream.destroy()
+    if (this.#held !== null) return void this.#held.push(stream)
     if (!this.#admission.admits(stream)) return
     const connection = new Connection(stream, this.#settings)
     this.#connections.add(connection)

@@ -50,6 +50,9 @@ test(isRefused, '[defaults]\ncache = 1979-05-27', /:2: .* Write a string in quot
 test(isRefused, '[server]\nlisten = "nbd://h"', /:2: server\.listen: Write a list/)
 test(isRefused, '[server]\nlisten = [\n"nbd://h",\n"x"]', /:2: server\.listen: .*not an NBD URI/)
 test(isRefused, '[server]\nmap-path = ["x"]', /:2: server\.map-path: Write /)
+test(isRefused, '[server]\nsocket-mode = "660"', /:2: server\.socket-mode: Write 4 octal digits/)
+// What TOML calls octal is a number like any other by then.
+test(isRefused, '[server]\nsocket-mode = 0o660', /:2: server\.socket-mode: Write 4 octal digits/)
 test(isRefused, '[server]\ndefault-export = 1', /:2: .* Write a string in quotes\.$/)
 test(
   isRefused,
