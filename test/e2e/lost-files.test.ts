@@ -36,7 +36,10 @@ async function open(t: ExecutionContext, launcher: readonly string[] = []): Prom
   }
   const listen = `nbd+unix:///?socket=${join(directory, 'socket')}`
   const server = await serve(t, [file, '--listen', listen], { launcher })
-  return { server, client: await DiskClient.connect(server.uri), part }
+  const client = await DiskClient.connect(server.uri)
+  // A server begins by syncing what it finds; what is lost before that has ended is lost to it.
+  await client.flush()
+  return { server, client, part }
 }
 
 /** Two other chunks are read, written and made durable. */
