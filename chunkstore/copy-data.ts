@@ -27,8 +27,11 @@ export async function copyData(
   operation.buffer = files.memory(Math.min(STEP_BYTES, size))
   for (let at = 0; at < size;) {
     operation.fd = source
-    const data = pageStart(await search(files, operation, at, Seek.DATA, size))
-    const end = pageEnd(await search(files, operation, data, Seek.HOLE, size))
+    const found = await search(files, operation, at, Seek.DATA, size)
+    const data = pageStart(found)
+    // From the data on, not from its page: that may begin with a hole of a smaller block.
+    const hole = await search(files, operation, found, Seek.HOLE, size)
+    const end = Math.min(pageEnd(Math.max(hole, found + 1)), size)
     if (data > at) await sums?.hole(at, data - at)
     const isWhole = await copyRange(files, operation, target, data, end, sums)
     if (!isWhole) throw damaged(sourcePath)
