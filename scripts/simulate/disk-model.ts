@@ -5,6 +5,12 @@ import { type Change, isSame, Sector, SECTOR } from './sector.ts'
 /** The promise is broken; the message says where and how. */
 export class BrokenPromise extends Error {}
 
+/**
+ * A failed sync has lost data that has checksums: a read may, rightly, be an error from here on.
+ * The simulation of this disk ends.
+ */
+export class Unjudgeable extends Error {}
+
 /** A read under way, and what each sector of it may turn out to be. */
 export interface Reading {
   readonly offset: number
@@ -24,6 +30,8 @@ export interface DiskPromises {
 export class DiskModel {
   readonly size: number
   promises: DiskPromises = { syncs: true, through: false }
+  /** A failed sync may have lost something. */
+  hasLost = false
   /** Counts what happens; a number for every moment. */
   time = 0
   readonly #sectors: Sector[] = []
@@ -73,6 +81,7 @@ export class DiskModel {
 
   /** A failed sync may have lost anything that was not durable. */
   lose(): void {
+    this.hasLost = true
     for (const sector of this.#sectors) sector.lose()
     for (const reading of this.#readings) this.#extend(reading, this.#sectors)
   }

@@ -2,6 +2,7 @@
 import type { Breakage } from './breakages.ts'
 import type { Clock } from './clock.ts'
 import type { Counts } from './counts.ts'
+import { Unjudgeable } from './disk-model.ts'
 import { Simulation } from './simulation.ts'
 import { World } from './world.ts'
 
@@ -28,7 +29,7 @@ export async function run(options: RunOptions, clock: Clock): Promise<Run> {
   try {
     await simulation.run()
   } catch (error) {
-    failure = error
+    if (!(error instanceof Unjudgeable)) failure = error
   }
   World.uncaught.length = 0
   return { failure, counts: simulation.counts }

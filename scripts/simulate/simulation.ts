@@ -8,7 +8,7 @@ import type { Breakage } from './breakages.ts'
 import type { Judge } from './client.ts'
 import type { Clock } from './clock.ts'
 import { noCounts } from './counts.ts'
-import { BrokenPromise, DiskModel } from './disk-model.ts'
+import { BrokenPromise, DiskModel, Unjudgeable } from './disk-model.ts'
 import { createTop, installParents, LAYER_NUMBER } from './layers.ts'
 import { intrude } from './intruder.ts'
 import { type Action, describeAction, faultOf, mix, planOf } from './plan.ts'
@@ -179,6 +179,7 @@ export class Simulation {
     const life = new ServerLife(this.#world, this.#machine, this.#options.breakage, isHurried)
     this.#life = life
     await life.open(this.#setting, (words) => this.#note(`  ${words}`))
+    this.#check()
     this.#recovery.checkTemporaries(this.#machine)
     this.#model.found(await this.#recovery.read(life.device))
     this.#listen()
@@ -279,6 +280,7 @@ export class Simulation {
   #check(): void {
     const [violation] = this.#machine.violations
     if (violation !== undefined) throw new BrokenPromise(violation)
+    if (this.#model.hasLost && this.#setting.checksums) throw new Unjudgeable()
     if (this.#orphans.length === 0 || this.#life.requestsInFlight > 0) return
     for (const change of this.#orphans.splice(0)) this.#model.fail(change)
   }
