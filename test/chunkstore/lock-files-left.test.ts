@@ -1,4 +1,5 @@
 /** Lock files: what fails, what a crash leaves, and who removes it. */
+import { randomUUID } from 'node:crypto'
 import fs from 'node:fs'
 import test from 'ava'
 import { commitDisk } from '../../chunkstore/commit.ts'
@@ -166,6 +167,10 @@ test('commit and flatten keep to lock files, and remove those left behind', asyn
 test('temporary files of lock files are removed by the next writer', async (t) => {
   const folder = makeChain(t)
   fs.writeFileSync(folder.path('c', '.tmp-.lock-4711-00c0ffee'), '')
+  // Of one that was to replace a stale one.
+  const replacing = `.tmp-.lock-${randomUUID()}`
+  fs.writeFileSync(folder.path('c', replacing), '')
+  fs.writeFileSync(folder.path('c', `.tmp-${replacing}-4711-00c0ffee`), '')
   const { disk } = await folder.open('child')
   await disk.close()
   t.deepEqual(folder.list('c'), [])
