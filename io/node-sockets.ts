@@ -8,6 +8,7 @@
 import { lstatSync, rmSync } from 'node:fs'
 import { createConnection, createServer } from 'node:net'
 import type { ListenOptions, Server, Socket } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import { firstReserved } from './descriptors.ts'
 import type { ListenAddress, Listener, SocketAddress, Stream } from './io.ts'
 import { descriptorOf, NodeStream } from './node-stream.ts'
@@ -18,6 +19,10 @@ export const BACKLOG = 511
 
 /** Of a unix socket: for its owner only. */
 const SOCKET_MODE = 0o700
+
+/** So long a listening socket may outlive its process; then it has another. */
+const DYING_MS_MAX = 2000
+const DYING_STEP_MS = 20
 
 /** `sun_path` has 108 bytes, one of them for the NUL. */
 const UNIX_PATH_BYTES_MAX = 107
@@ -98,14 +103,36 @@ export async function clearUnixPath(path: string): Promise<void> {
   rmSync(path, { force: true })
 }
 
-/** Only a refused connection proves that nobody listens. */
-function isListening(path: string): Promise<boolean> {
+/**
+ * Only a refused connection proves that nobody listens. The kernel takes an io_uring apart when its
+ * process has ended already, and connects clients until then: who says nothing is asked again.
+ */
+async function isListening(path: string): Promise<boolean> {
+  const end = performance.now() + DYING_MS_MAX
+  for (;;) {
+    const answer = await probe(path, end - performance.now())
+    if (answer !== 'connected') return answer === 'alive'
+    if (performance.now() >= end) return true
+    await setTimeout(DYING_STEP_MS)
+  }
+}
+
+/** An NBD server speaks first. */
+function probe(path: string, timeout: number): Promise<'alive' | 'connected' | 'refused'> {
   return new Promise((resolve) => {
-    const probe = createConnection({ path }, () => {
-      probe.destroy()
-      resolve(true)
+    const socket = createConnection({ path, timeout: Math.max(1, timeout) })
+    const end = (answer: 'alive' | 'connected' | 'refused') => (): void => {
+      socket.destroy()
+      resolve(answer)
+    }
+    socket
+      .once('data', end('alive'))
+      .once('timeout', end('connected'))
+      .once('end', end('connected'))
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => {
+      if (code === 'ECONNREFUSED' || code === 'ENOENT') end('refused')()
+      else end(code === 'ECONNRESET' || code === 'EPIPE' ? 'connected' : 'alive')()
     })
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED'))
   })
 }
 
