@@ -6,8 +6,8 @@ import { type Change, isSame, Sector, SECTOR } from './sector.ts'
 export class BrokenPromise extends Error {}
 
 /**
- * A failed sync has lost data that has checksums: a read may, rightly, be an error from here on.
- * The simulation of this disk ends.
+ * A failed sync has lost data that has checksums, or that goes into a parent. A read may, rightly,
+ * be an error from here on, or the parent be another after a power loss. This simulation ends.
  */
 export class Unjudgeable extends Error {}
 

@@ -7,7 +7,7 @@ import { flattenDisk } from '../../chunkstore/flatten.ts'
 import type { Fault } from '../../io/simulated/faults.ts'
 import { SimulatedFiles } from '../../io/simulated/files.ts'
 import { NOTHING_KEPT, type SimulatedMachine } from '../../io/simulated/machine.ts'
-import { BrokenPromise, type DiskModel } from './disk-model.ts'
+import { BrokenPromise, type DiskModel, Unjudgeable } from './disk-model.ts'
 import { readByFormat } from './reference-reader.ts'
 import type { Setting } from './setting.ts'
 import type { World } from './world.ts'
@@ -43,9 +43,11 @@ export class Merger {
   /**
    * All processes of the machine are dead before and after.
    * @returns whether it was done, and calls that failed
-   * @throws BrokenPromise
+   * @throws BrokenPromise, Unjudgeable
    */
   async run(machine: SimulatedMachine, { merge, turns, fault }: MergeRun): Promise<Merged> {
+    // What a failed sync lost is still read from memory: a parent that gets it may differ later.
+    if (merge === 'commit' && this.#model.hasLost) throw new Unjudgeable()
     const files = new SimulatedFiles(machine)
     if (fault !== null) files.faults.arm(fault)
     this.#world.processes = [files]
