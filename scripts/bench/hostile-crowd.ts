@@ -96,9 +96,9 @@ export class HostileCrowd {
 
   async #begin(socket: net.Socket, kind: HostileKind): Promise<void> {
     if (kind === HostileKind.SILENT) {
-      socket.resume()
+      await greeted(socket)
     } else if (kind === HostileKind.HALFWAY) {
-      socket.resume()
+      await greeted(socket)
       const go = option(7, Buffer.alloc(HALF_OPTION_BYTES))
       socket.write(Buffer.concat([FLAGS, go.subarray(0, -HALF_OPTION_BYTES / 2)]))
     } else {
@@ -152,6 +152,16 @@ function skip(socket: net.Socket, count: number): Promise<void> {
 }
 
 /** Magic, code, length, data. */
+/** The server has accepted it: those who only wait for that are not more than may wait. */
+function greeted(socket: net.Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.once('data', () => {
+      socket.resume()
+      resolve()
+    })
+  })
+}
+
 function option(code: number, data: Buffer): Buffer {
   const header = Buffer.alloc(16)
   header.write('IHAVEOPT', 'latin1')

@@ -70,7 +70,7 @@ for (const engine of ENGINES) {
     await crowd.add(HostileKind.HALFWAY, 300)
     t.is(await work(good, random, image), 0)
     await crowd.add(HostileKind.DRIBBLING, 200)
-    t.deepEqual([crowd.size, crowd.lost], [900, 0])
+    t.deepEqual([crowd.size, crowd.lost], [900, 0], server.log())
     // If memory gets short, and the machine is slow, some of these are cut off.
     await crowd.add(HostileKind.NEVER_READING, 50)
     t.is(await work(good, random, image), 0)

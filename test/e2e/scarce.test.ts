@@ -42,13 +42,24 @@ function limit(t: ExecutionContext, { pid }: Served, what: string) {
   return run(t, 'prlimit', ['--pid', `${pid}`, what])
 }
 
-/** The limit under which no further file can be opened: the lowest free number. */
-function allTaken({ pid }: Served): string {
-  const taken = new Set(fs.readdirSync(`/proc/${pid}/fd`).map(Number))
-  let free = 0
-  while (taken.has(free)) free++
-  return `--nofile=${free}:`
+/**
+ * From here on no further file can be opened. Gaps between the numbers of the open ones are filled
+ * with connections before: a limit never lies below numbers in use, but where a test lowers it.
+ */
+async function takeAll(t: ExecutionContext, server: Served): Promise<void> {
+  await limit(t, server, '--nofile=1000:')
+  for (;;) {
+    const taken = fs.readdirSync(`/proc/${server.pid}/fd`).map(Number)
+    let free = 0
+    while (taken.includes(free)) free++
+    if (free > Math.max(...taken)) return void (await limit(t, server, `--nofile=${free}:`))
+    const filler = await RawClient.connect({ path: socketOf(server) })
+    t.teardown(() => filler.destroy())
+    await filler.greet()
+  }
 }
+
+const socketOf = ({ uri }: Served): string => /socket=(.*)$/.exec(uri)?.[1] ?? ''
 
 for (const engine of ENGINES) {
   test(`few descriptors are enough for many chunks and copies, engine ${engine}`, async (t) => {
@@ -73,27 +84,28 @@ for (const engine of ENGINES) {
     const server = await serveChild(t, engine)
     const client = await DiskClient.connect(server.uri)
     await client.write(0, filled(4 * CHUNK, 2))
-    await limit(t, server, allTaken(server))
+    await takeAll(t, server)
     // Some files are closed for those that are needed now.
     for (let index = 0; index < 16; index++) {
       sameBytes(t, await client.read(index * CHUNK, PAGE), filled(PAGE, index < 4 ? 2 : 1))
     }
     t.regex(server.log(), /too many open files: closing some/)
-    await limit(t, server, allTaken(server))
+    await takeAll(t, server)
 
-    const socket = /socket=(.*)$/.exec(server.uri)?.[1] ?? ''
-    const refused = await RawClient.connect({ path: socket })
+    const refused = await RawClient.connect({ path: socketOf(server) })
     const greeting = refused.greet().then(
       () => 'greeted',
       () => 'closed',
     )
-    const before = processorTicks(server)
+    const [before, start] = [processorTicks(server), performance.now()]
     for (let count = 0; count < 20; count++) {
       await client.write(CHUNK, filled(PAGE, 3))
       await setTimeout(50)
     }
-    // Of a hundred in a second: whoever spins takes them all.
-    t.true(processorTicks(server) - before < 60)
+    // Of a hundred in a second: whoever spins takes all it can get.
+    const share = (processorTicks(server) - before) / ((performance.now() - start) / 10)
+    t.log(`${Math.round(100 * share)} % of a processor`)
+    t.true(share < 0.6)
     await client.flush()
 
     await limit(t, server, '--nofile=1000:')
