@@ -201,13 +201,23 @@ export class ChunkCreator {
       await movable?.lockNew(fd)
       // A rename that fails may have happened.
       chunk.isBound = true
-      await files.rename(temporary, chunk.path)
+      await files.rename(temporary, chunk.path).catch(async (error: Error) => {
+        if (!(await this.#isThere(chunk, fd))) throw error
+      })
       return fd
     } catch (error) {
       await files.close(fd).catch(() => {})
       await files.remove(temporary).catch(() => {})
       throw error
     }
+  }
+
+  /** The chunk's name leads to the open file. */
+  async #isThere(chunk: Chunk, fd: number): Promise<boolean> {
+    const { files } = this.#store
+    const opened = await files.statusOf(fd)
+    const named = await files.status(chunk.path).catch(() => null)
+    return named?.identity === opened.identity
   }
 
   async #copyWithSums(chunk: Chunk, source: Chunk, fd: number): Promise<void> {
