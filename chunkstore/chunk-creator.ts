@@ -124,7 +124,11 @@ export class ChunkCreator {
 
   /** Unless its file may be there after a crash: elsewhere there would be a second one. */
   #forget(chunk: Chunk): void {
-    if (chunk.state !== ChunkState.ABSENT || chunk.isBound) return
+    if (chunk.state !== ChunkState.ABSENT) return
+    if (chunk.isBound) {
+      chunk.checksums?.unfilled()
+      return
+    }
     chunk.part.chunkCount--
     this.#store.top.chunks.delete(chunk.index)
     chunk.checksums?.abandon()

@@ -126,7 +126,12 @@ export class ChunkChecksums {
     this.layer.leftovers.delete(this.chunk.index)
   }
 
-  /** The chunk did not get its file. */
+  /** The chunk did not get its file, but may get one: it stays. */
+  unfilled(): void {
+    this.layer.claim(this)
+  }
+
+  /** The chunk did not get its file and is given up. */
   abandon(): void {
     if (this.mustEmpty) this.layer.leave(this.chunk.index, this.part)
     for (const part of this.strays) this.layer.leave(this.chunk.index, part)

@@ -83,15 +83,20 @@ export class LayerChecksums {
   }
 
   adopt(chunk: Chunk): void {
-    const checksums = new ChunkChecksums(chunk, this)
-    const places = this.leftovers.get(chunk.index) ?? []
-    this.leftovers.delete(chunk.index)
+    chunk.checksums = new ChunkChecksums(chunk, this)
+    this.claim(chunk.checksums)
+  }
+
+  /** What was left behind is the chunk's from now on: its file must not keep it. */
+  claim(checksums: ChunkChecksums): void {
+    const { index, part: own } = checksums.chunk
+    const places = this.leftovers.get(index) ?? []
+    this.leftovers.delete(index)
     for (const part of places) {
       // The chunk may have come to another part now.
-      if (part === chunk.part) checksums.mustEmpty = true
+      if (part === own) checksums.mustEmpty = true
       else checksums.strays.add(part)
     }
-    chunk.checksums = checksums
   }
 
   /** What the checksum file of a chunk without a file, in this part, holds is void. */

@@ -157,6 +157,26 @@ test('checksums of a copy that failed are gone when the chunk came to another pa
   t.deepEqual(findings, [])
 })
 
+test('checksums of a copy whose rename failed are void when the chunk is trimmed', async (t) => {
+  const folder = new DiskFolder(t)
+  folder.make('base', { ...SHAPE })
+  const base = await folder.open('base')
+  await base.client.write(0, filled(CHUNK, 1))
+  await base.disk.close()
+  folder.make('a', { ...SHAPE, parent: 'base', checksums: true })
+  const files = new TestFiles(nodeFiles())
+  const { client, disk } = await folder.open('a', {}, files)
+  files.fault = (call) => (call.startsWith('rename ') ? 28 : 0)
+  await t.throwsAsync(client.write(0, filled(PAGE, 2)), { message: /errno 28/ })
+  files.fault = () => 0
+  await client.trim(0, CHUNK)
+  await client.flush()
+  await disk.close()
+  const again = await folder.open('a')
+  sameBytes(t, await again.client.read(0, CHUNK), filled(CHUNK, 0))
+  await again.disk.close()
+})
+
 test('what cannot be had together is refused, and says what to leave out', async (t) => {
   const folder = new DiskFolder(t)
   folder.make('a', { ...SHAPE, checksums: true })
