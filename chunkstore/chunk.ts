@@ -48,6 +48,8 @@ export class Chunk {
   referenced = false
   modified = 0
   synced = 0
+  /** What `modified` was when the disk was opened: an earlier process may have written that. */
+  inherited = 0
   inDirtySet = false
   readonly waiting: Waiter[] = []
   /** Null: its layer has none. */

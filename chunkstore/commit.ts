@@ -60,7 +60,10 @@ export async function commitDisk(
     if (!breakSiblings) await refuseSiblings(files, child, parent, paths)
     await scanChain(files, layers, 2)
     refuseDamage(child)
-    for (const layer of [child, parent]) await layer.prepareWriting(files)
+    for (const layer of [child, parent]) {
+      await layer.prepareWriting(files)
+      await layer.settleNames(files)
+    }
     return await new Commit(files, child, parent).run()
   } finally {
     await closeChain(files, layers)

@@ -77,6 +77,7 @@ export class ChunkDisk implements Device {
       else await scanChain(files, layers, all.readOnly ? 0 : 1)
       if (!all.readOnly) await layers[0].prepareWriting(files)
       if (CACHE_TRAITS[all.cacheMode].direct) await requireDirect(files, layers)
+      if (!all.readOnly) await layers[0].settleNames(files)
     } catch (error) {
       await closeChain(files, layers)
       throw error

@@ -43,6 +43,7 @@ export async function flattenDisk(
     }
     await scanChain(files, layers, 1)
     await child.prepareWriting(files)
+    await child.settleNames(files)
     const wanted = showingThrough(layers)
     const indexes = wanted.map((chunk) => chunk.index)
     if (child.checksums !== null) await markChunks(child.checksums, indexes)

@@ -38,14 +38,18 @@ export class Flusher {
     this.#store = store
   }
 
-  /** When a disk is opened for writing: begins to sync what an earlier process may have left. */
+  /**
+   * When a disk is opened for writing: begins to sync the data that an earlier process may have
+   * left. The names are durable by now (`Layer.settleNames`).
+   */
   inherit(): void {
     const { cache, top } = this.#store
     if (!cache.syncs || top.chunks.size === 0) return
     for (const chunk of top.chunks.values()) {
-      if (chunk.state !== ChunkState.DAMAGED) this.chunkModified(chunk)
+      if (chunk.state === ChunkState.DAMAGED) continue
+      this.chunkModified(chunk)
+      chunk.inherited = chunk.modified
     }
-    for (const part of top.parts) this.partModified(part)
     void this.flushAll()
   }
 
@@ -167,7 +171,9 @@ export class Flusher {
     operation.fd = chunk.fd
     chunk.pins++
     const result = await operation.run((each) => this.#store.files.sync(each))
-    const isThere = result < 0 || (await this.#isThere(chunk))
+    // What somebody deleted of an earlier process's writes is told to those who use it.
+    const isOurs = covered > chunk.inherited
+    const isThere = result < 0 || !isOurs || (await this.#isThere(chunk))
     chunk.pins--
     if (result < 0) this.fail(chunk.path, -result, 'sync failed')
     else if (!isThere) this.fail(chunk.path, EIO, 'somebody deleted or cut the chunk file')

@@ -11,6 +11,7 @@ import { DescriptorFile, lockOne } from './descriptor-file.ts'
 import { DiskError } from './disk-error.ts'
 import { type FoundChunk, Part, type PartContents } from './part.ts'
 import type { PathMap } from './path-map.ts'
+import { syncNames } from './place-copy.ts'
 
 export class Layer {
   readonly parts: Part[]
@@ -130,6 +131,21 @@ export class Layer {
    */
   async prepareWriting(files: Files): Promise<void> {
     for (const part of this.parts) await preparePart(files, part)
+  }
+
+  /**
+   * Makes the names in the parts durable. What was there before (a chunk that a killed `commit` had
+   * moved away, or one that could not be made) would come back with a power loss, and none may be
+   * made anew in another part until then.
+   * @throws DiskError EPART
+   */
+  async settleNames(files: Files): Promise<void> {
+    for (const part of this.parts) {
+      await syncNames(files, [part]).catch((error: Error) => {
+        const why = `its disk may be failing (${error.message}); open the disk --read-only`
+        throw new DiskError('EPART', `part directory ${part.directory} cannot be synced: ${why}`)
+      })
+    }
   }
 
   /** @returns the first part, in the descriptor's order, that has room, or null */

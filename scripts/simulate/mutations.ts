@@ -59,8 +59,8 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   },
   'inherited-names': {
     what: 'the names an earlier server left are synced',
-    file: FLUSHER,
-    from: '    for (const part of top.parts) this.partModified(part)\n',
+    file: 'chunkstore/disk.ts',
+    from: '      if (!all.readOnly) await layers[0].settleNames(files)\n',
     to: '',
   },
   inherited: {

@@ -224,11 +224,14 @@ export class Recovery {
   }
 
   *#parentFiles(machine: SimulatedMachine): Generator<[string, SimulatedFile]> {
-    for (const { file, parts } of this.#setting.layers.slice(this.#firstUntouchable)) {
+    for (const [depth, { file, parts }] of this.#setting.layers.entries()) {
+      if (depth < this.#firstUntouchable) continue
       const descriptor = machine.tree.find(file)
       if (descriptor instanceof SimulatedFile) yield [file, descriptor]
       for (const { directory } of parts) {
         for (const [name, node] of machine.tree.directory(directory, 'look').names) {
+          // What a cut commit left: gone, or back after a power loss, until the next one.
+          if (depth < this.#writtenCount && name.startsWith('.tmp-')) continue
           if (node instanceof SimulatedFile) yield [`${directory}/${name}`, node]
         }
       }

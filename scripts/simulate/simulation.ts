@@ -231,7 +231,7 @@ export class Simulation {
     const { isDone, struck } = await this.#merger.run(this.#machine, run)
     this.counts.faults += struck
     this.#machine.onCall = null
-    if (isDone) this.#recovery.remember(this.#machine)
+    if (isDone && run.merge === 'commit') this.#recovery.remember(this.#machine)
     if (losesPower) await this.#losePower()
     else await this.#startAgain()
   }

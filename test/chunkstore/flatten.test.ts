@@ -84,6 +84,7 @@ test('all is durable before the descriptor lets go of the parent', async (t) => 
   const files = new TestFiles(nodeFiles())
   await flattenDisk(files, folder.path('child.chunkdisk'))
   t.deepEqual(files.take(/^(sync|rename|syncDirectory|replaceText) /), [
+    'syncDirectory child',
     'sync .tmp-chunk0',
     'rename .tmp-chunk0 chunk0',
     'syncDirectory child',

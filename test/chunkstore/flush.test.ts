@@ -22,7 +22,9 @@ async function open(t: ExecutionContext, options: Partial<DiskOptions> = {}): Pr
   const folder = new DiskFolder(t)
   folder.make('a', { size: 8 * CHUNK, parts: { p: 4, q: 4 } })
   const files = new TestFiles(nodeFiles())
-  return { folder, files, ...(await folder.open('a', options, files)) }
+  const opened = await folder.open('a', options, files)
+  files.take()
+  return { folder, files, ...opened }
 }
 
 const filled = (length: number, value = 7): Uint8Array => new Uint8Array(length).fill(value)

@@ -1,5 +1,6 @@
 /** commit and flatten on a machine that loses its power at any moment: the disk reads the same. */
 import test from 'ava'
+import { checkDisk, Rule } from '../../chunkstore/check.ts'
 import { commitDisk } from '../../chunkstore/commit.ts'
 import { flattenDisk } from '../../chunkstore/flatten.ts'
 import type { Files } from '../../io/io.ts'
@@ -115,6 +116,44 @@ for (const [title, work, readsAs] of [
       }
     }
   })
+}
+
+test('a flatten after a commit that was killed leaves no chunk twice', async (t) => {
+  const random = new Random(seedFor(t))
+  for (let round = 0; round < ROUNDS; round++) {
+    const machine = new SimulatedMachine(random, { holes: true, atOnce: 0.3 })
+    const size = `${CHUNKS * CHUNK}\n${CHUNK}\n`
+    for (const name of ['base', 'first', 'second']) machine.tree.makeDirectory(`/d/${name}`)
+    install(machine, '/d/base.chunkdisk', Buffer.from(`${size}5 base\n`))
+    const child = `base.chunkdisk\n${size}5 first\n5 second\n`
+    install(machine, '/d/child.chunkdisk', Buffer.from(child))
+    install(machine, '/d/second/chunk0', random.bytes(CHUNK))
+    const has = (file: string): boolean => bytesOf(machine, file) !== null
+    await runUntil(machine, commitDisk, () => !has('/d/second/chunk0'))
+    await runUntil(machine, flattenDisk, () => has('/d/first/chunk0'))
+    const after = machine.afterPowerLoss(random)
+    const files = new SimulatedFiles(after)
+    const findings = await new Driver(files, files).wait(checkDisk(files, '/d/child.chunkdisk'))
+    t.deepEqual(
+      findings.filter(({ rule }) => rule !== Rule.TEMPORARY),
+      [],
+    )
+  }
+})
+
+/** Until the process is killed. */
+async function runUntil(
+  machine: SimulatedMachine,
+  work: (files: Files, file: string) => Promise<unknown>,
+  isReached: () => boolean,
+): Promise<void> {
+  const files = new SimulatedFiles(machine)
+  work(files, '/d/child.chunkdisk').catch(() => {})
+  while (!isReached()) {
+    files.step()
+    await new Promise((go) => setImmediate(go))
+  }
+  machine.kill()
 }
 
 test('the order of syncs matters: a commit without them does not pass', async (t) => {

@@ -108,6 +108,7 @@ test('a read during the creation of a chunk sees zeros', async (t) => {
 
 test('a disk is closed after what is under way, and what that has written is synced', async (t) => {
   const { client, files, disk } = await open(t, [])
+  files.take()
   const held = files.hold(/^truncate/)
   const write = client.write(0, filled(PAGE))
   await held.reached

@@ -1,6 +1,8 @@
+import fs from 'node:fs'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import type { DiskOptions } from '../../chunkstore/options.ts'
+import { FLUSH_PARALLEL } from '../../chunkstore/limits.ts'
 import { RequestFlag } from '../../device/device.ts'
 import { sameBytes } from '../helpers/bytes.ts'
 import { DiskFolder, nodeFiles } from '../helpers/chunk-disk.ts'
@@ -48,6 +50,31 @@ async function isFailed(t: ExecutionContext, scene: Scene): Promise<void> {
   await again.client.flush()
   await again.disk.close()
 }
+
+test('a chunk file that is cut while what an earlier server left is synced fails alone', async (t) => {
+  const folder = new DiskFolder(t)
+  const count = FLUSH_PARALLEL + 1
+  folder.make('a', { size: count * CHUNK })
+  for (let index = 0; index < count; index++) {
+    fs.writeFileSync(folder.path('a', `chunk${index}`), filled(CHUNK))
+  }
+  const files = new TestFiles(nodeFiles())
+  const held = files.hold(/^sync chunk/)
+  const { client, disk } = await folder.open('a', {}, files)
+  await held.reached
+  // Its turn comes when it is open.
+  const last = FLUSH_PARALLEL * CHUNK
+  await client.read(last, PAGE)
+  fs.truncateSync(folder.path('a', `chunk${FLUSH_PARALLEL}`), PAGE)
+  files.take()
+  held.release()
+  await client.flush()
+  t.true(files.take().includes(`sync chunk${FLUSH_PARALLEL}`))
+  await t.throwsAsync(client.read(last, CHUNK), EIO)
+  await client.write(CHUNK, filled(PAGE, 9))
+  await client.flush()
+  await disk.close()
+})
 
 for (const call of ['sync chunk1', 'syncDirectory a']) {
   test(`after a failed "${call}" of a flush the disk stays failed`, async (t) => {

@@ -37,8 +37,6 @@ async function open(t: ExecutionContext, launcher: readonly string[] = []): Prom
   const listen = `nbd+unix:///?socket=${join(directory, 'socket')}`
   const server = await serve(t, [file, '--listen', listen], { launcher })
   const client = await DiskClient.connect(server.uri)
-  // A server begins by syncing what it finds; what is lost before that has ended is lost to it.
-  await client.flush()
   return { server, client, part }
 }
 
