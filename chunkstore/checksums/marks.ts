@@ -28,6 +28,8 @@ export class Marks {
   /** Regions with a durable mark, and when they got it or were looked at last; oldest first. */
   readonly #durable = new Map<number, number>()
   #wanted = new Set<number>()
+  /** Regions whose marks are being made durable. */
+  #coming = new Set<number>()
   #waiters: Waiter[] = []
   #ahead = 1
   /** Regions that lost their mark a short while ago: those that come again are not new. */
@@ -88,7 +90,9 @@ export class Marks {
     this.#waiters = []
     this.#wanted = new Set()
     for (const region of regions) file.set(region)
+    this.#coming = new Set(regions)
     const errno = await this.#makeDurable(file)
+    this.#coming.clear()
     if (errno === 0) for (const region of regions) this.#durable.set(region, this.now)
     for (const waiter of waiters) waiter.wake(errno)
   }
@@ -125,8 +129,9 @@ export class Marks {
     return [...all]
   }
 
-  /** Data and sums of the region are durable and agree. */
+  /** Data and sums of the region are durable and agree. One that is about to change stays. */
   clear(region: number): void {
+    if (this.#coming.has(region)) return
     if (this.#durable.delete(region)) this.#cleared.add(region)
     for (const file of this.#files) file.clear(region)
   }
