@@ -51,7 +51,7 @@ async function isFailed(t: ExecutionContext, scene: Scene): Promise<void> {
   await again.disk.close()
 }
 
-test('a chunk file that is cut while what an earlier server left is synced fails alone', async (t) => {
+test('a chunk file that is cut during the sync at the start fails alone', async (t) => {
   const folder = new DiskFolder(t)
   const count = FLUSH_PARALLEL + 1
   folder.make('a', { size: count * CHUNK })
