@@ -52,6 +52,8 @@ export class Operation extends FileOperation implements Waiter, FlushWaiter {
   budget = 0
   #wakeErrno = 0
   #syncing = false
+  /** What it ends with, unless the sync fails. */
+  #outcome: Status = DONE
   readonly #recycle: (operation: Operation) => void
 
   constructor(store: Store, recycle: (operation: Operation) => void) {
@@ -93,6 +95,7 @@ export class Operation extends FileOperation implements Waiter, FlushWaiter {
   startFlush(request: Request): void {
     this.kind = Kind.FLUSH
     this.request = request
+    this.#outcome = DONE
   }
 
   /** Ends it without completing anything. */
@@ -104,27 +107,33 @@ export class Operation extends FileOperation implements Waiter, FlushWaiter {
     const { geometry } = this.store
     const piece = PIECES[this.kind as keyof typeof PIECES & number]
     while (this.at < this.end) {
-      if (this.#wakeErrno > 0) return this.#wakeErrno
+      if (this.#wakeErrno > 0) return this.#settle(this.#wakeErrno)
       this.index = geometry.chunkOf(this.at)
       this.position = this.at - geometry.startOf(this.index)
       const rest = geometry.usedSizeOf(this.index) - this.position
       this.pieceLength = Math.min(this.end - this.at, rest)
       const status = piece(this)
       if (status === DONE) this.at += this.pieceLength
-      else if (status !== RETRY) return status
+      else if (status === PENDING) return PENDING
+      else if (status !== RETRY) return this.#settle(status)
     }
-    return this.#sync()
+    return this.#settle(DONE)
   }
 
-  /** A mutation with FUA, or in a mode that syncs every change, ends when it is durable. */
-  #sync(): Status {
+  /**
+   * A mutation with FUA, or in a mode that syncs every change, ends when it is durable. There also
+   * one that failed: what it changed all the same is read, and must not go with the power.
+   */
+  #settle(outcome: Status): Status {
     const { request, store } = this
-    if (request === null || this.#syncing || !this.mutates) return DONE
-    if (!store.cache.through && (request.flags & RequestFlag.FUA) === 0) return DONE
+    if (request === null || this.#syncing || !this.mutates) return outcome
+    const isPromised = outcome === DONE && (request.flags & RequestFlag.FUA) !== 0
+    if (!store.cache.through && !isPromised) return outcome
     this.#syncing = true
+    this.#outcome = outcome
     const first = store.geometry.chunkOf(request.offset)
     const last = store.geometry.chunkOf(this.end - 1)
-    return store.flusher.syncRange(first, last, this) ? DONE : PENDING
+    return store.flusher.syncRange(first, last, this) ? outcome : PENDING
   }
 
   /** The file operation is finished. */
@@ -132,6 +141,7 @@ export class Operation extends FileOperation implements Waiter, FlushWaiter {
     let status = this.step(this)
     if (status === DONE) this.at += this.pieceLength
     if (status === DONE || status === RETRY) status = this.#advance()
+    else if (status !== PENDING) status = this.#settle(status)
     if (status !== PENDING) this.#finish(status)
   }
 
@@ -151,7 +161,7 @@ export class Operation extends FileOperation implements Waiter, FlushWaiter {
   readonly #goOn = (): void => this.wake(0)
 
   flushed(status: number): void {
-    this.#finish(status)
+    this.#finish(this.#outcome || status)
   }
 
   #finish(status: Status): void {

@@ -156,8 +156,8 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   'fua-waits': {
     what: 'FUA is waited for',
     file: 'chunkstore/operation.ts',
-    from: 'return store.flusher.syncRange(first, last, this) ? DONE : PENDING',
-    to: 'return DONE',
+    from: 'return store.flusher.syncRange(first, last, this) ? outcome : PENDING',
+    to: 'return outcome',
   },
   'made-directory': {
     what: 'create syncs the directory above one it makes',

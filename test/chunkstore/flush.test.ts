@@ -211,6 +211,18 @@ for (const cacheMode of [CacheMode.WRITETHROUGH, CacheMode.DIRECTSYNC]) {
   })
 }
 
+test('in writethrough mode what a failed change left is synced before the answer', async (t) => {
+  const { client, files } = await open(t, { cacheMode: CacheMode.WRITETHROUGH })
+  await client.write(0, filled(2 * CHUNK))
+  files.take()
+  files.fault = (call) => (/^(write|punchHole) chunk1/.test(call) ? 28 : 0)
+  const message = /errno 28 at 65536/
+  await t.throwsAsync(client.trim(CHUNK, PAGE), { message })
+  t.deepEqual(files.take(SYNCS), ['sync chunk1'])
+  await t.throwsAsync(client.write(CHUNK - PAGE, filled(2 * PAGE)), { message })
+  t.deepEqual(files.take(SYNCS).sort(), ['sync chunk0', 'sync chunk1'])
+})
+
 test('in none mode a flush and FUA sync, O_DIRECT or not', async (t) => {
   if (!requireDirect(t)) return
   const { client, files } = await open(t, { cacheMode: CacheMode.NONE })
