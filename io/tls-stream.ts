@@ -10,6 +10,7 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Stream, StreamHandler } from './io.ts'
+import { SlicedSend } from './sliced-send.ts'
 import type { TlsContext } from './tls-context.ts'
 import type { TlsIdentity } from './tls-identity.ts'
 import { receiveInto } from './user-buffer.ts'
@@ -22,8 +23,6 @@ const SLICE_BYTES = 64 * 1024
 
 /** All streams receive here, and copy before anybody else does: a record has at most 16 KiB. */
 const RECEIVED = new Uint8Array(64 * 1024)
-
-const NO_PIECES: readonly Uint8Array[] = []
 
 export class TlsStream implements Stream {
   readonly remote: string
@@ -42,10 +41,7 @@ export class TlsStream implements Stream {
   #held: Uint8Array | null = null
   /** The peer's end came before the handler had taken what is held. */
   #endIsHeld = false
-  // What is being sent: `#offset` bytes of the piece at `#index`, and all before it, were given on.
-  #pieces = NO_PIECES
-  #index = 0
-  #offset = 0
+  readonly #sending = new SlicedSend()
   readonly #onHeld = (): void => {
     const held = this.#held
     this.#held = null
@@ -56,10 +52,13 @@ export class TlsStream implements Stream {
   }
   readonly #onSent = (error?: Error | null): void => {
     if (error) return
-    if (this.#index < this.#pieces.length) return this.#sendSlice()
-    this.#pieces = NO_PIECES
+    if (this.#sending.hasMore) return this.#sendSlice()
+    this.#sending.end()
     if (this.#isFinished) this.#socket?.end()
     this.#handler?.sent()
+  }
+  readonly #give = (bytes: Uint8Array, isLast: boolean): void => {
+    this.#socket?.write(bytes, isLast ? this.#onSent : undefined)
   }
 
   /**
@@ -85,8 +84,7 @@ export class TlsStream implements Stream {
   }
 
   send(pieces: readonly Uint8Array[]): boolean {
-    this.#pieces = pieces
-    this.#index = this.#offset = 0
+    this.#sending.begin(pieces)
     this.#sendSlice()
     return false
   }
@@ -104,7 +102,7 @@ export class TlsStream implements Stream {
 
   finish(): void {
     this.#isFinished = true
-    if (this.#pieces.length === 0) this.#socket?.end()
+    if (!this.#sending.isUnderWay) this.#socket?.end()
   }
 
   destroy(): void {
@@ -143,7 +141,7 @@ export class TlsStream implements Stream {
     this.#receiveFrom(socket, handler)
     if (this.#isPaused) socket.pause()
     // What was asked for before.
-    if (this.#pieces.length > 0) this.#sendSlice()
+    if (this.#sending.isUnderWay) this.#sendSlice()
     else if (this.#isFinished) socket.end()
   }
 
@@ -178,22 +176,7 @@ export class TlsStream implements Stream {
     const socket = this.#socket
     if (socket === null) return
     socket.cork()
-    for (let room = SLICE_BYTES; room > 0;) {
-      const piece = this.#pieces[this.#index]
-      const bytes = piece.subarray(this.#offset, this.#offset + room)
-      room -= bytes.length
-      this.#offset += bytes.length
-      if (this.#offset === piece.length) {
-        this.#index++
-        this.#offset = 0
-      }
-      if (room > 0 && this.#index < this.#pieces.length) {
-        socket.write(bytes)
-        continue
-      }
-      socket.write(bytes, this.#onSent)
-      break
-    }
+    this.#sending.next(SLICE_BYTES, SLICE_BYTES, this.#give)
     socket.uncork()
   }
 }

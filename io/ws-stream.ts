@@ -10,6 +10,7 @@
 import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { Stream, StreamEntry, StreamHandler } from './io.ts'
+import { SlicedSend } from './sliced-send.ts'
 import { WS_CHUNK_COST_BYTES, WS_FRAME_BYTES, WS_SLICE_BYTES } from './ws-limits.ts'
 import type { WebSocketGroup } from './ws-group.ts'
 
@@ -24,8 +25,6 @@ export const CloseCode = {
 } as const
 
 const ORDERLY: readonly number[] = [CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS]
-
-const NO_PIECES: readonly Uint8Array[] = []
 
 export class WebSocketStream implements Stream {
   readonly remote: string
@@ -53,10 +52,7 @@ export class WebSocketStream implements Stream {
   /** Of the last ping, to be answered when the answer before it has left. */
   #ping: Uint8Array | null = null
   #isAnswering = false
-  // What is being sent: `#offset` bytes of the piece at `#index`, and all before it, were given on.
-  #pieces = NO_PIECES
-  #index = 0
-  #offset = 0
+  readonly #sending = new SlicedSend()
   readonly #onHeld = (): void => this.#deliverHeld()
   readonly #onAnswered = (error?: Error): void => {
     this.#isAnswering = false
@@ -64,10 +60,13 @@ export class WebSocketStream implements Stream {
   }
   readonly #onSent = (error?: Error): void => {
     if (error || this.#isOver) return
-    if (this.#index < this.#pieces.length) return this.#sendSlice()
-    this.#pieces = NO_PIECES
+    if (this.#sending.hasMore) return this.#sendSlice()
+    this.#sending.end()
     if (this.#isFinished) this.#close(CloseCode.NORMAL)
     this.#handler?.sent()
+  }
+  readonly #give = (bytes: Uint8Array, isLast: boolean): void => {
+    this.#webSocket.send(bytes, isLast ? this.#onSent : undefined)
   }
 
   /**
@@ -110,15 +109,14 @@ export class WebSocketStream implements Stream {
     process.nextTick(() => {
       this.#hasBegun = true
       if (this.#isClosed) return handler.closed(this.#error)
-      if (this.#pieces.length > 0) this.#sendSlice()
+      if (this.#sending.isUnderWay) this.#sendSlice()
       else if (this.#isFinished) this.#close(CloseCode.NORMAL)
       if (!this.#isPaused) this.#webSocket.resume()
     })
   }
 
   send(pieces: readonly Uint8Array[]): boolean {
-    this.#pieces = pieces
-    this.#index = this.#offset = 0
+    this.#sending.begin(pieces)
     if (this.#hasBegun && !this.#isOver) this.#sendSlice()
     return false
   }
@@ -137,7 +135,7 @@ export class WebSocketStream implements Stream {
 
   finish(): void {
     this.#isFinished = true
-    if (this.#hasBegun && this.#pieces.length === 0) this.#close(CloseCode.NORMAL)
+    if (this.#hasBegun && !this.#sending.isUnderWay) this.#close(CloseCode.NORMAL)
   }
 
   destroy(): void {
@@ -155,7 +153,7 @@ export class WebSocketStream implements Stream {
   /** For the group, from time to time: who gave no sign of life since the last time is gone. */
   checkAlive(): void {
     // While we do not read we hear nothing; while we cannot send a ping would only wait.
-    if (this.#isPaused || this.#isOver || this.#pieces.length > 0) {
+    if (this.#isPaused || this.#isOver || this.#sending.isUnderWay) {
       this.#mustAnswer = false
     } else if (this.#mustAnswer) {
       this.#error ??= new Error('no answer to a ping')
@@ -223,24 +221,8 @@ export class WebSocketStream implements Stream {
   }
 
   #sendSlice(): void {
-    const webSocket = this.#webSocket
     this.#carrier.cork()
-    for (let room = WS_SLICE_BYTES; room > 0;) {
-      const piece = this.#pieces[this.#index]
-      const bytes = piece.subarray(this.#offset, this.#offset + Math.min(room, WS_FRAME_BYTES))
-      room -= bytes.length
-      this.#offset += bytes.length
-      if (this.#offset === piece.length) {
-        this.#index++
-        this.#offset = 0
-      }
-      if (room > 0 && this.#index < this.#pieces.length) {
-        webSocket.send(bytes)
-        continue
-      }
-      webSocket.send(bytes, this.#onSent)
-      break
-    }
+    this.#sending.next(WS_SLICE_BYTES, WS_FRAME_BYTES, this.#give)
     this.#carrier.uncork()
   }
 
