@@ -1,5 +1,8 @@
 /** A file operation for the control path: run it, await its result (>= 0, or -errno). */
+import { getSystemErrorMap } from 'node:util'
 import { FileOperation } from '../io/io.ts'
+
+const EDQUOT = 122
 
 export class AwaitedOperation extends FileOperation {
   #resolve: (result: number) => void = () => {}
@@ -17,8 +20,23 @@ export class AwaitedOperation extends FileOperation {
   }
 }
 
-/** @throws Error with `errno` if the result of a file operation is one */
+/**
+ * @param what was done to which file
+ * @throws Error with `errno` and `code` if the result of a file operation is one
+ */
 export function orThrow(result: number, what: string): number {
   if (result >= 0) return result
-  throw Object.assign(new Error(`${what} fails with errno ${-result}`), { errno: result })
+  throw fileError(what, -result)
+}
+
+/** As those of Node's own calls: for a person, and with `errno` (below 0) and `code`. */
+export function fileError(what: string, errno: number): NodeJS.ErrnoException {
+  const [code, why] = nameOf(errno)
+  return Object.assign(new Error(`${what}: ${code}: ${why}`), { errno: -errno, code })
+}
+
+/** Node does not know all of them. */
+function nameOf(errno: number): readonly [string, string] {
+  if (errno === EDQUOT) return ['EDQUOT', 'disk quota exceeded']
+  return getSystemErrorMap().get(-errno) ?? [`errno ${errno}`, 'an error of the system']
 }

@@ -143,7 +143,7 @@ export class ChunkCreator {
   async #fillEmpty(chunk: Chunk): Promise<void> {
     const { openFiles } = this.#store
     if (chunk.fd < 0) openFiles.adopt(chunk, await openFiles.openExisting(chunk, O_RDWR))
-    await this.#resize(chunk.fd)
+    await this.#resize(chunk, chunk.fd)
     chunk.state = ChunkState.FULL
     this.#store.flusher.chunkModified(chunk)
   }
@@ -151,12 +151,12 @@ export class ChunkCreator {
   async #createFresh(chunk: Chunk): Promise<void> {
     const { files, movable, openFiles } = this.#store
     if (movable !== null) {
-      const fd = await this.#build(chunk, (each) => this.#resize(each))
+      const fd = await this.#build(chunk, (each) => this.#resize(chunk, each))
       return this.#appeared(chunk, ChunkState.FULL, fd)
     }
     const fd = await openFiles.openFile(chunk, chunk.path, NEW)
     try {
-      await this.#resize(fd)
+      await this.#resize(chunk, fd)
     } catch (error) {
       chunk.isBound = true
       await files.close(fd).catch(() => {})
@@ -186,11 +186,14 @@ export class ChunkCreator {
   async #copyNow(chunk: Chunk, source: Chunk): Promise<void> {
     await chunk.checksums?.beginFill()
     const fd = await this.#build(chunk, async (each) => {
-      await this.#resize(each)
+      await this.#resize(chunk, each)
       await this.#copyWithSums(chunk, source, each)
       const sync = new AwaitedOperation()
       sync.fd = each
-      orThrow(await sync.run((operation) => this.#store.files.sync(operation)), 'sync')
+      orThrow(
+        await sync.run((operation) => this.#store.files.sync(operation)),
+        `syncing ${chunk.path}`,
+      )
     })
     this.#appeared(chunk, ChunkState.FULL, fd)
   }
@@ -229,7 +232,7 @@ export class ChunkCreator {
     const target = checksums === null ? null : { path: checksums.file, index }
     const sums = await CopiedSums.begin(this.#store.files, source.checksums, target)
     try {
-      await copyChunk(this.#store, source, fd, sums)
+      await copyChunk(this.#store, source, { fd, path: chunk.path }, sums)
       await sums.finish()
       if (checksums !== null) this.#store.flusher.partModified(checksums.part)
     } finally {
@@ -237,11 +240,11 @@ export class ChunkCreator {
     }
   }
 
-  async #resize(fd: number): Promise<void> {
+  async #resize(chunk: Chunk, fd: number): Promise<void> {
     const truncate = new AwaitedOperation()
     truncate.fd = fd
     truncate.length = this.#store.geometry.chunkSize
-    orThrow(await truncate.run((each) => this.#store.files.truncate(each)), 'truncate')
+    orThrow(await truncate.run((each) => this.#store.files.truncate(each)), `sizing ${chunk.path}`)
   }
 
   /**

@@ -1,20 +1,21 @@
 /** Copies the data of a parent's chunk into a new file, while requests go on. */
+import { fileError } from './awaited-operation.ts'
 import { type Chunk, ChunkState } from './chunk.ts'
 import type { CopiedSums } from './checksums/copied-sums.ts'
-import { copyData, damaged } from './copy-data.ts'
+import { copyData, damaged, type OpenFile } from './copy-data.ts'
 import type { Store } from './store.ts'
 
-/** @param fd the new file, of the chunk size, all hole */
+/** @param target the new file, of the chunk size, all hole */
 export async function copyChunk(
   store: Store,
   source: Chunk,
-  fd: number,
+  target: OpenFile,
   sums: CopiedSums,
 ): Promise<void> {
   if (source.state !== ChunkState.FULL) throw damaged(source.path)
   await pinOpen(store, source)
   try {
-    await copyData(store.files, source.fd, source.path, fd, store.geometry.chunkSize, sums)
+    await copyData(store.files, source, target, store.geometry.chunkSize, sums)
   } finally {
     source.pins--
   }
@@ -27,8 +28,7 @@ export async function pinOpen(store: Store, source: Chunk): Promise<void> {
       source.waiting.push({ mutates: false, wake: resolve })
       if (!source.opening) store.openFiles.open(source)
     })
-    if (errno > 0)
-      throw Object.assign(new Error(`${source.path} cannot be opened`), { errno: -errno })
+    if (errno > 0) throw fileError(`opening ${source.path}`, errno)
   }
   source.pins++
 }

@@ -64,7 +64,7 @@ async function tryChunk(files: Files, chunk: Chunk): Promise<void> {
   try {
     operation.buffer = files.memory(PAGE_SIZE)
     operation.length = PAGE_SIZE
-    orThrow(await operation.run((each) => files.read(each)), 'read')
+    orThrow(await operation.run((each) => files.read(each)), `reading ${chunk.path}`)
   } finally {
     await files.close(operation.fd)
   }

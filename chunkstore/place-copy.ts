@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import type { Files } from '../io/io.ts'
 import { AwaitedOperation, orThrow } from './awaited-operation.ts'
 import type { CopiedSums } from './checksums/copied-sums.ts'
-import { copyData } from './copy-data.ts'
+import { copyData, type OpenFile } from './copy-data.ts'
 import type { Part } from './part.ts'
 
 const { O_CREAT, O_RDONLY, O_RDWR, O_TRUNC } = fs.constants
@@ -27,7 +27,7 @@ export async function placeCopy(
   const temporary = part.temporaryPath(index)
   const source = await files.open(from, O_RDONLY)
   try {
-    await writeCopy(files, source, from, temporary, size, sums)
+    await writeCopy(files, { fd: source, path: from }, temporary, size, sums)
     await sums.finish()
     await files.rename(temporary, part.chunkPath(index))
   } catch (error) {
@@ -41,8 +41,7 @@ export async function placeCopy(
 
 async function writeCopy(
   files: Files,
-  source: number,
-  from: string,
+  source: OpenFile,
   temporary: string,
   size: number,
   sums: CopiedSums,
@@ -52,8 +51,8 @@ async function writeCopy(
     const operation = new AwaitedOperation()
     operation.fd = target
     operation.length = size
-    orThrow(await operation.run((each) => files.truncate(each)), `truncate ${temporary}`)
-    await copyData(files, source, from, target, size, sums)
+    orThrow(await operation.run((each) => files.truncate(each)), `cutting ${temporary}`)
+    await copyData(files, source, { fd: target, path: temporary }, size, sums)
     await syncFile(files, target, temporary)
   } finally {
     await files.close(target)
@@ -64,7 +63,7 @@ async function writeCopy(
 export async function syncFile(files: Files, fd: number, name: string): Promise<void> {
   const operation = new AwaitedOperation()
   operation.fd = fd
-  orThrow(await operation.run((each) => files.sync(each)), `sync ${name}`)
+  orThrow(await operation.run((each) => files.sync(each)), `syncing ${name}`)
 }
 
 /** Makes the names in the parts' directories durable. */
@@ -73,6 +72,6 @@ export async function syncNames(files: Files, parts: Iterable<Part>): Promise<vo
     const operation = new AwaitedOperation()
     operation.fd = part.fd
     const result = await operation.run((each) => files.syncDirectory(each))
-    orThrow(result, `sync ${part.directory}`)
+    orThrow(result, `syncing ${part.directory}`)
   }
 }

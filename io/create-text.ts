@@ -49,6 +49,8 @@ async function writeSynced(file: string, text: string, flags: string, mode = 0o6
   try {
     await handle.writeFile(text)
     await handle.sync()
+  } catch (error) {
+    throw named(error, file)
   } finally {
     await handle.close()
   }
@@ -65,7 +67,15 @@ export async function syncDirectory(folder: string): Promise<void> {
   const handle = await fs.promises.open(folder, 'r')
   try {
     await handle.sync()
+  } catch (error) {
+    throw named(error, folder)
   } finally {
     await handle.close()
   }
+}
+
+/** Node says of what is done to an open file what failed, but not where. */
+function named(error: unknown, file: string): unknown {
+  const { code, errno, message } = error as NodeJS.ErrnoException
+  return Object.assign(new Error(`${message} '${file}'`), { code, errno })
 }

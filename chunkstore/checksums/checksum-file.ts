@@ -18,7 +18,7 @@ export async function readSlots(
 ): Promise<Uint32Array[]> {
   const words = new Uint32Array(count * SLOT_WORDS)
   const bytes = bytesOf(words)
-  const read = (fd: number): Promise<number> => readAt(files, fd, bytes, first * SLOT_BYTES)
+  const read = (fd: number): Promise<number> => readAt(files, fd, path, bytes, first * SLOT_BYTES)
   const found = await withFile(files, path, O_RDONLY, read).catch((error: unknown) => {
     if (isMissing(error)) return 0
     throw error
@@ -34,8 +34,8 @@ export async function readSlots(
 export async function removeChecksumFile(files: Files, path: string): Promise<void> {
   try {
     await withFile(files, path, O_RDWR, async (fd) => {
-      await cutTo(files, fd, 0)
-      await syncData(files, fd)
+      await cutTo(files, fd, path, 0)
+      await syncData(files, fd, path)
     })
     await files.remove(path)
   } catch (error) {
@@ -97,6 +97,7 @@ export class SlotReader {
 export class SlotWriter {
   readonly #files: Files
   readonly #fd: number
+  readonly #path: string
   readonly #chunk: number
   readonly #slot = new Uint32Array(SLOT_WORDS)
   #region = 0
@@ -105,12 +106,13 @@ export class SlotWriter {
   /** Any file of that name is emptied. */
   static async create(files: Files, path: string, chunk: number): Promise<SlotWriter> {
     const fd = await files.open(path, O_RDWR | O_CREAT | O_TRUNC)
-    return new SlotWriter(files, fd, chunk)
+    return new SlotWriter(files, fd, path, chunk)
   }
 
-  private constructor(files: Files, fd: number, chunk: number) {
+  private constructor(files: Files, fd: number, path: string, chunk: number) {
     this.#files = files
     this.#fd = fd
+    this.#path = path
     this.#chunk = chunk
   }
 
@@ -126,7 +128,8 @@ export class SlotWriter {
   async #write(): Promise<void> {
     if (this.#isEmpty) return
     sealSlot(this.#slot, this.#chunk, this.#region)
-    await writeAt(this.#files, this.#fd, bytesOf(this.#slot), this.#region * SLOT_BYTES)
+    const position = this.#region * SLOT_BYTES
+    await writeAt(this.#files, this.#fd, this.#path, bytesOf(this.#slot), position)
     this.#slot.fill(0)
     this.#isEmpty = true
   }
@@ -134,7 +137,7 @@ export class SlotWriter {
   /** The file is complete, and durable; its name is not. */
   async finish(): Promise<void> {
     await this.#write()
-    await syncData(this.#files, this.#fd)
+    await syncData(this.#files, this.#fd, this.#path)
   }
 
   close(): Promise<void> {

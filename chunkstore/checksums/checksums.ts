@@ -176,7 +176,7 @@ export class Checksums {
       const count = Math.min(bytes / PAGE_SIZE, end - page)
       const view = buffer.subarray(0, count * PAGE_SIZE)
       const position = region.start + page * PAGE_SIZE
-      const read = await readAt(this.#store.files, chunk.fd, view, position)
+      const read = await readAt(this.#store.files, chunk.fd, chunk.path, view, position)
       if (read < view.length) throw new Error('the chunk file is shorter than its chunk')
       if (region.slot === null) throw new Error('sums went away while they were computed')
       sumPages(view, 0, count, region.slot, page)

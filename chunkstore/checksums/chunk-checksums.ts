@@ -115,9 +115,7 @@ export class ChunkChecksums {
     this.layer.leave(this.chunk.index, this.part)
     await this.layer.removing
     const errno = await marks.wantNow(this.firstMark, regionsPerChunk)
-    if (errno > 0) {
-      throw Object.assign(new Error(`marks cannot be set: errno ${errno}`), { errno: -errno })
-    }
+    if (errno > 0) throw marks.failure(errno)
   }
 
   /** Data and checksum file are there. */
@@ -160,10 +158,11 @@ export class ChunkChecksums {
     }
     for (const region of regions) region.beginChange()
     const first = this.markOf(regions[0])
-    const errno = await this.layer.marks.wantNow(first, regions.length)
+    const { marks } = this.layer
+    const errno = await marks.wantNow(first, regions.length)
     if (errno === 0) return regions
     for (const region of regions) region.cancelChange()
-    throw Object.assign(new Error(`marks cannot be set: errno ${errno}`), { errno: -errno })
+    throw marks.failure(errno)
   }
 
   /** What the regions hold now is computed when it is wanted. */

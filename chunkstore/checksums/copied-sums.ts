@@ -82,5 +82,5 @@ export class CopiedSums {
 
 function damagedAt(file: string, position: number): Error {
   const message = `${file} does not match its checksum at ${position}: it is damaged`
-  return Object.assign(new Error(message), { errno: -EIO })
+  return Object.assign(new Error(message), { errno: -EIO, code: 'EIO' })
 }

@@ -1,4 +1,7 @@
-/** Whole transfers on an open file, for the control path. All throw an Error with `errno`. */
+/**
+ * Whole transfers on an open file, for the control path. All throw an Error with `errno` that has
+ * the name of the file, which is given for that.
+ */
 import type { Files } from '../../io/io.ts'
 import { AwaitedOperation, orThrow } from '../awaited-operation.ts'
 
@@ -6,38 +9,34 @@ import { AwaitedOperation, orThrow } from '../awaited-operation.ts'
 export async function readAt(
   files: Files,
   fd: number,
+  name: string,
   buffer: Uint8Array,
   position: number,
 ): Promise<number> {
   const operation = over(fd, buffer, position)
-  return orThrow(await operation.run((each) => files.read(each)), 'reading')
+  return orThrow(await operation.run((each) => files.read(each)), `reading ${name}`)
 }
 
 export async function writeAt(
   files: Files,
   fd: number,
+  name: string,
   buffer: Uint8Array,
   position: number,
 ): Promise<void> {
   const operation = over(fd, buffer, position)
-  orThrow(await operation.run((each) => files.write(each)), 'writing')
+  orThrow(await operation.run((each) => files.write(each)), `writing ${name}`)
 }
 
-export async function syncData(files: Files, fd: number): Promise<void> {
+export async function syncData(files: Files, fd: number, name: string): Promise<void> {
   const operation = over(fd, NOTHING, 0)
-  orThrow(await operation.run((each) => files.sync(each)), 'syncing')
+  orThrow(await operation.run((each) => files.sync(each)), `syncing ${name}`)
 }
 
-/** Makes the names in a directory durable. */
-export async function syncNamesOf(files: Files, fd: number): Promise<void> {
-  const operation = over(fd, NOTHING, 0)
-  orThrow(await operation.run((each) => files.syncDirectory(each)), 'syncing the directory')
-}
-
-export async function cutTo(files: Files, fd: number, bytes: number): Promise<void> {
+export async function cutTo(files: Files, fd: number, name: string, bytes: number): Promise<void> {
   const operation = over(fd, NOTHING, 0)
   operation.length = bytes
-  orThrow(await operation.run((each) => files.truncate(each)), 'cutting')
+  orThrow(await operation.run((each) => files.truncate(each)), `cutting ${name}`)
 }
 
 const NOTHING = new Uint8Array(0)

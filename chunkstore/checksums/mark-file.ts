@@ -88,12 +88,12 @@ export class MarkFile {
 
   async #read(chunkSize: number): Promise<void> {
     const header = Buffer.alloc(HEADER_BYTES)
-    await readAt(this.#files, this.#fd, header, 0)
+    await readAt(this.#files, this.#fd, this.file, header, 0)
     const found = header.toString('latin1')
     if (found !== headerOf(chunkSize)) throw new DiskError('EPART', `${this.file}: ${wrong(found)}`)
     const buffer = Buffer.allocUnsafeSlow(STEP_BYTES)
     for (let position = SECTORS_START; ; position += STEP_BYTES) {
-      const count = await readAt(this.#files, this.#fd, buffer, position)
+      const count = await readAt(this.#files, this.#fd, this.file, buffer, position)
       const first = (position - SECTORS_START) / SECTOR
       for (let at = 0; at + SECTOR <= count; at += SECTOR) {
         this.#take(first + at / SECTOR, buffer.subarray(at, at + SECTOR))
@@ -130,7 +130,8 @@ export class MarkFile {
   async saysMark(region: number): Promise<boolean> {
     const number = Math.floor(region / BITS)
     const sector = Buffer.alloc(SECTOR)
-    await readAt(this.#files, this.#fd, sector, SECTORS_START + number * SECTOR)
+    const position = SECTORS_START + number * SECTOR
+    await readAt(this.#files, this.#fd, this.file, sector, position)
     if (sector.every((byte) => byte === 0)) return false
     if (!sector.equals(seal(number, sector.subarray(0, BITS_BYTES)))) return true
     return (sector[(region % BITS) >> 3] & (1 << (region & 7))) !== 0
@@ -180,7 +181,8 @@ export class MarkFile {
       this.isUnsynced = true
       try {
         const sector = seal(number, this.#bitsOf(number))
-        await writeAt(this.#files, this.#fd, sector, SECTORS_START + number * SECTOR)
+        const position = SECTORS_START + number * SECTOR
+        await writeAt(this.#files, this.#fd, this.file, sector, position)
       } catch (error) {
         this.#changed.add(number)
         throw error
@@ -191,7 +193,7 @@ export class MarkFile {
   /** @throws Error with `errno` */
   sync(): Promise<void> {
     this.isUnsynced = false
-    return syncData(this.#files, this.#fd)
+    return syncData(this.#files, this.#fd, this.file)
   }
 
   close(): Promise<void> {

@@ -9,6 +9,7 @@
  * not cost a sync each. A cleared bit is written at once, and synced with the next marks or at the
  * next look for what is at rest: a mark too many costs the reading of a region after a crash.
  */
+import { fileError } from '../awaited-operation.ts'
 import type { Waiter } from '../chunk.ts'
 import { MARKS_AHEAD_MAX, SETTLE_IDLE } from '../limits.ts'
 import type { MarkFile } from './mark-file.ts'
@@ -73,6 +74,11 @@ export class Marks {
   async wantNow(first: number, count: number): Promise<number> {
     if (this.hasAll(first, count)) return 0
     return new Promise((resolve) => this.want(first, count, { mutates: true, wake: resolve }))
+  }
+
+  /** @param errno of `wantNow`. @returns what to throw for it: it names the file */
+  failure(errno: number): Error {
+    return fileError(`setting marks in ${this.#files[0].file}`, errno)
   }
 
   #next(work: () => Promise<void>): Promise<void> {

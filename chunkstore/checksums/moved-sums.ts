@@ -93,11 +93,11 @@ export class MovedSums {
     const buffer = files.memory(COPY_BYTES)
     const copyTo = (source: number) => async (target: number) => {
       for (let at = 0; ; at += COPY_BYTES) {
-        const count = await readAt(files, source, buffer, at)
-        if (count > 0) await writeAt(files, target, buffer.subarray(0, count), at)
+        const count = await readAt(files, source, from, buffer, at)
+        if (count > 0) await writeAt(files, target, to, buffer.subarray(0, count), at)
         if (count < COPY_BYTES) break
       }
-      await syncData(files, target)
+      await syncData(files, target, to)
     }
     try {
       await withFile(files, from, O_RDONLY, (source) =>
@@ -143,8 +143,7 @@ export async function markChunks(
   const { marks, regionsPerChunk } = checksums
   const wanted = indexes.map((index) => marks.wantNow(index * regionsPerChunk, regionsPerChunk))
   const errno = Math.max(0, ...(await Promise.all(wanted)))
-  if (errno === 0) return
-  throw Object.assign(new Error(`marks cannot be set: errno ${errno}`), { errno: -errno })
+  if (errno > 0) throw marks.failure(errno)
 }
 
 /** Their data and sums are durable and agree, and so are their names. */

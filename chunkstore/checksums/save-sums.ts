@@ -69,7 +69,7 @@ async function write(
   try {
     if (owner.mustEmpty) {
       const { epoch } = owner
-      await cutTo(files, fd, 0)
+      await cutTo(files, fd, owner.file, 0)
       if (owner.epoch === epoch) owner.mustEmpty = false
     }
     owner.mustSync = true
@@ -103,7 +103,7 @@ async function writeSlot(
   sealSlot(image, owner.chunk.index, region.number)
   region.isUnsaved = false
   try {
-    await writeAt(files, fd, bytesOf(image), region.number * SLOT_BYTES)
+    await writeAt(files, fd, owner.file, bytesOf(image), region.number * SLOT_BYTES)
   } catch (error) {
     region.isUnsaved = true
     throw error
@@ -113,7 +113,7 @@ async function writeSlot(
 /** After a sync that failed nobody knows what the file has, and the next one would not tell. */
 async function syncOrDoubt(files: Files, fd: number, owner: ChunkChecksums): Promise<void> {
   try {
-    await syncData(files, fd)
+    await syncData(files, fd, owner.file)
     owner.mustSync = false
   } catch (error) {
     for (const region of owner.regions.values()) {

@@ -58,3 +58,14 @@ test('a new file that cannot be written leaves nothing', async (t) => {
   await t.throwsAsync(createText(join(directory, 'file'.repeat(80)), 'x'), { code: 'ENAMETOOLONG' })
   t.deepEqual(fs.readdirSync(directory), [])
 })
+
+test('a write that fails is told with the name of the file', async (t) => {
+  const directory = tempDirectory(t)
+  const file = join(directory, 'file')
+  fs.writeFileSync(file, 'old')
+  const temporary = join(directory, '.tmp-file')
+  fs.symlinkSync('/dev/full', temporary)
+  const error = await t.throwsAsync(replaceText(file, 'new'), { code: 'ENOSPC' })
+  t.true(error.message.endsWith(`write '${temporary}'`), error.message)
+  t.is(fs.readFileSync(file, 'utf8'), 'old')
+})

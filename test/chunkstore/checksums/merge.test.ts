@@ -10,6 +10,7 @@ import { DiskFolder, nodeFiles } from '../../helpers/chunk-disk.ts'
 import { TestFiles } from '../../helpers/test-files.ts'
 import type { Files } from '../../../io/io.ts'
 
+const ENOSPC = 28
 const PAGE = 4096
 const CHUNK = 32 * PAGE
 const SHAPE = { size: 6 * CHUNK, chunkSize: CHUNK }
@@ -218,3 +219,35 @@ test('check knows the files of checksums', async (t) => {
   fs.rmSync(marks)
   t.deepEqual(await rules(), ['checksums: it is missing'])
 })
+
+for (const [name, merge] of [
+  ['commit', commitDisk],
+  ['flatten', flattenDisk],
+] as const) {
+  test(`${name}: what is done to a file and fails is named, with the file`, async (t) => {
+    const tried = new Set<string>()
+    for (let isDone = false; !isDone;) {
+      const folder = new DiskFolder(t)
+      await made(folder, true, true)
+      const files = new TestFiles(nodeFiles())
+      let failed = ''
+      files.fault = (call) => {
+        const kind = /^(read|write|sync|truncate|syncDirectory) [a-z]+/.exec(call)?.[0]
+        if (kind === undefined || tried.has(kind) || failed !== '') return 0
+        tried.add(kind)
+        failed = kind
+        return ENOSPC
+      }
+      const merging = merge(apart(files), folder.path('child.chunkdisk'))
+      const error = await merging.then(
+        () => null,
+        (reason: NodeJS.ErrnoException) => reason,
+      )
+      isDone = failed === ''
+      if (error === null) continue
+      t.true(['ENOSPC', 'EPART', 'EIO'].includes(error.code ?? ''), `${failed}: ${error.stack}`)
+      t.true(error.message.includes(folder.directory), `${failed}: ${error.message}`)
+    }
+    t.true(tried.size > 5, [...tried].join(', '))
+  })
+}
