@@ -1,6 +1,7 @@
 /** What a server gives to each of its connections. */
 import type { TlsContext } from '../io/tls-context.ts'
 import type { Admission } from './admission.ts'
+import type { ClientLog } from './client-log.ts'
 import type { Connection } from './connection.ts'
 import type { AccessPolicy } from './access.ts'
 import type { ExportTable } from './export.ts'
@@ -23,6 +24,7 @@ export interface ConnectionSettings {
   readonly resources: Resources
   readonly admission: Admission
   readonly refusals: RefusalLog
+  readonly clients: ClientLog
   readonly log: Log
   /** The connection is over, and everything it held is given back. */
   readonly onOver: (connection: Connection) => void

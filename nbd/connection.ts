@@ -47,6 +47,8 @@ export class Connection implements StreamHandler, Guest {
   /** No request of it is with a device. */
   #isDrained = true
   #isClosed = false
+  /** The log says that it came, and will say that it left. */
+  #isTold = false
   /** Version of TLS, or null. */
   #protocol: string | null
   #deadline: NodeJS.Timeout | undefined
@@ -196,7 +198,8 @@ export class Connection implements StreamHandler, Guest {
 
   #insecure(reason: Error | null): void {
     const { remote } = this.#stream
-    this.#settings.log.info({ remote, reason: reason?.message }, 'no TLS: the handshake failed')
+    const fields = { reason: reason?.message }
+    this.#settings.clients.tell(remote, fields, 'no TLS: the handshake failed')
   }
 
   #beginTransmission(agreement: Agreement): void {
@@ -204,7 +207,7 @@ export class Connection implements StreamHandler, Guest {
     this.#state = State.TRANSMISSION
     this.#settings.admission.attach(this, agreement.export)
     this.#isDrained = false
-    const { resources, log } = this.#settings
+    const { resources, clients, log } = this.#settings
     this.#transmission = new Transmission(
       agreement,
       { stream: this.#stream, receive: this.#receive, replies: this.#replies },
@@ -216,7 +219,7 @@ export class Connection implements StreamHandler, Guest {
     const name = agreement.export.name
     const { tls: proven } = this.peer
     const tls = proven === null ? {} : { tls: this.#protocol, peer: proven.name }
-    log.info({ remote, export: name, ...tls }, 'client attached')
+    this.#isTold = clients.tell(remote, { export: name, ...tls }, 'client attached')
     // What came together with the last option.
     this.#transmission.received(0)
   }
@@ -228,7 +231,7 @@ export class Connection implements StreamHandler, Guest {
     const { remote } = this.#stream
     if (flushStatus !== 0)
       this.#settings.log.warn({ remote, errno: flushStatus }, 'flush at disconnect failed')
-    this.#settings.log.info({ remote }, 'client left')
+    if (this.#isTold) this.#settings.log.info({ remote }, 'client left')
     if (end === End.VIOLATION) this.#violated(violation ?? '')
     else if (end === End.ORDERLY) this.#linger()
     else this.#checkOver()

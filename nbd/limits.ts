@@ -24,6 +24,10 @@ export const CONNECTIONS_PER_ADDRESS_MAX = 12_288
 /** In so long a refusal of one kind is logged once, with how many there were. */
 export const REFUSALS_LOGGED_MS = 10_000
 
+/** In so long so many lines of a kind are logged about the clients of one address. */
+export const CLIENT_LINES_MAX = 100
+export const CLIENT_LINES_MS = 10_000
+
 /** Idle clients are looked for so many times in the time they are allowed. */
 export const IDLE_LOOKS = 8
 

@@ -4,6 +4,7 @@
  */
 import type { Files, Io, ListenAddress, Listener, SocketAddress, Stream } from '../io/io.ts'
 import { Admission, Refusal } from './admission.ts'
+import { ClientLog } from './client-log.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionSettings, TlsSettings } from './connection-settings.ts'
 import { type AccessPolicy, EVERYTHING } from './access.ts'
@@ -97,6 +98,7 @@ export class Server {
       resources: this.#resources,
       admission: this.#admission,
       refusals: new RefusalLog(log),
+      clients: new ClientLog(log),
       onOver: (connection) => this.#over(connection),
     }
     const giveBack = io.giveBack ?? (() => {})

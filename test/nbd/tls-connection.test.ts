@@ -2,6 +2,7 @@
 import test from 'ava'
 import { MemoryDevice } from '../../device/memory.ts'
 import type { TlsContext } from '../../io/tls-context.ts'
+import { CLIENT_LINES_MAX } from '../../nbd/limits.ts'
 import { Server } from '../../nbd/server.ts'
 import { STRANGER } from '../helpers/conversation.ts'
 import { FakeIo, type FakeStream } from '../helpers/fake-stream.ts'
@@ -32,7 +33,7 @@ async function connect() {
   const tls = { mode: 'require', context: {} as TlsContext } as const
   const server = new Server({ io: fake.io, exports, log, tls })
   await server.listen({ kind: 'unix', path: 'fake' })
-  return { server, lines, stream: fake.connect() }
+  return { server, lines, fake, stream: fake.connect() }
 }
 
 function settle(stream: FakeStream): void {
@@ -106,6 +107,18 @@ test('plain bytes that come a little later are not options: TLS chokes on them',
   t.is(server.statistics().connections, 0)
   const told = lines.find(({ message }) => message === 'no TLS: the handshake failed')
   t.like(told, { level: 'info', fields: { reason: 'wrong version number' } })
+})
+
+test('who fails at TLS all the time does not fill the log', async (t) => {
+  const { fake, lines } = await connect()
+  for (let count = 0; count < CLIENT_LINES_MAX + 200; count++) {
+    const stream = fake.connect()
+    stream.push(Buffer.concat([u32(3), STARTTLS]))
+    settle(stream)
+    stream.successor?.break(new Error('gone'))
+  }
+  const failures = lines.filter(({ message }) => message === 'no TLS: the handshake failed')
+  t.is(failures.length, CLIENT_LINES_MAX)
 })
 
 test('a client that leaves while TLS begins leaves nothing behind', async (t) => {
