@@ -87,12 +87,6 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
     from: 'const temporary = chunk.part.temporaryPath(chunk.index)',
     to: 'const temporary = chunk.path',
   },
-  'bound-place': {
-    what: 'a chunk whose rename failed stays in its part',
-    file: CREATOR,
-    from: '      chunk.isBound = true\n      await files.rename(',
-    to: '      await files.rename(',
-  },
   'filled-empty': {
     what: 'an empty chunk that becomes full is to be synced',
     file: CREATOR,

@@ -53,7 +53,7 @@ const WEIGHTS: readonly (readonly [Action['kind'], number])[] = [
   ['leave', 4],
   ['fault', 60],
   ['calm', 10],
-  ['idle', 3],
+  ['idle', 8],
   ['intrude', 1],
   ['stop', 2],
   ['kill', 3],

@@ -9,9 +9,8 @@ import type { Schedule } from './schedule.ts'
 /** Longest that anybody waits for a timer, milliseconds: longer than any limit of the server. */
 const TIMER_MS_MAX = 60_000
 
-/** An idle file is closed within so many milliseconds. */
+/** Within so many milliseconds idle files are closed, and checksums at rest are saved. */
 const IDLE_MS = 61_000
-const IDLE_TIMERS = 4
 
 /** So many timers without an event in between: nothing will ever happen. */
 const TIMERS_MAX = 20
@@ -68,12 +67,10 @@ export class World {
     for (let left = count; left > 0; left--) if (!(await this.turn())) return
   }
 
-  /** Some minutes, in which nothing happens but what timers begin. */
+  /** A minute, in which nothing happens but what timers begin. */
   async passTime(): Promise<void> {
-    for (let count = 0; count < IDLE_TIMERS; count++) {
-      this.clock.runTimer(IDLE_MS)
-      await this.clock.settle()
-    }
+    const end = this.clock.now + IDLE_MS
+    while (this.clock.runTimer(end - this.clock.now)) await this.clock.settle()
   }
 
   /** @throws if it does not come about although nothing else can happen */
