@@ -87,12 +87,6 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
     from: 'const temporary = chunk.part.temporaryPath(chunk.index)',
     to: 'const temporary = chunk.path',
   },
-  'filled-empty': {
-    what: 'an empty chunk that becomes full is to be synced',
-    file: CREATOR,
-    from: '    chunk.state = ChunkState.FULL\n    this.#store.flusher.chunkModified(chunk)',
-    to: '    chunk.state = ChunkState.FULL',
-  },
   truncated: {
     what: 'a chunk that was emptied is to be synced',
     file: UNMAP,
