@@ -72,6 +72,7 @@ export class WebSocketStream implements Stream {
   /**
    * @param webSocket open, just now; nothing of it was received yet
    * @param carrier the socket below it
+   * @internal so that users of the library need no types of `ws`
    */
   constructor(
     webSocket: WebSocket,

@@ -1,7 +1,14 @@
 /** The examples of the README and of docs/embedding.md compile, run and serve as they stand. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
@@ -13,10 +20,17 @@ import { run } from '../helpers/tools.ts'
 const REPOSITORY = join(import.meta.dirname, '../..')
 const LIBRARY = join(REPOSITORY, 'index.ts')
 
-/** The first TypeScript block of a page; the package's name stands for this working tree. */
-function example(page: string, changes: Readonly<Record<string, string>>): string {
+/** The first TypeScript block of a page. */
+function firstBlock(page: string): string {
   const text = readFileSync(join(REPOSITORY, page), 'utf8')
-  let code = /```ts\n(.*?)```/s.exec(text)?.[1] ?? ''
+  const code = /```ts\n(.*?)```/s.exec(text)?.[1]
+  if (code === undefined) throw new Error(`${page} has no example`)
+  return code
+}
+
+/** The same with changes; the package's name stands for this working tree. */
+function example(page: string, changes: Readonly<Record<string, string>>): string {
+  let code = firstBlock(page)
   for (const [before, after] of Object.entries({ "'chunknbd'": `'${LIBRARY}'`, ...changes })) {
     if (!code.includes(before)) throw new Error(`${page} has no ${before} any more`)
     code = code.replace(before, after)
@@ -85,6 +99,26 @@ test('README.md: a disk served from a program of your own', async (t) => {
   t.is(Buffer.from(await client.read(1000, 5)).toString(), 'hello')
   await client.disconnect()
   await stop()
+})
+
+test('both compile in a strict project that has only the package and the types of Node', async (t) => {
+  const directory = tempDirectory(t)
+  const modules = join(directory, 'node_modules')
+  const installed = join(modules, 'chunknbd')
+  const compiler = join(REPOSITORY, 'node_modules/typescript/bin/tsc')
+  const build = ['-p', join(REPOSITORY, 'tsconfig.build.json'), '--emitDeclarationOnly']
+  await run(t, process.execPath, [compiler, ...build, '--outDir', join(installed, 'dist')])
+  copyFileSync(join(REPOSITORY, 'package.json'), join(installed, 'package.json'))
+  mkdirSync(join(modules, '@types'))
+  symlinkSync(join(REPOSITORY, 'node_modules/@types/node'), join(modules, '@types/node'))
+  const options = { strict: true, noEmit: true, skipLibCheck: false, types: ['node'] }
+  const compilerOptions = { ...options, target: 'es2022', module: 'nodenext' }
+  writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify({ compilerOptions }))
+  writeFileSync(join(directory, 'package.json'), '{ "type": "module" }')
+  writeFileSync(join(directory, 'readme.ts'), firstBlock('README.md'))
+  writeFileSync(join(directory, 'embedding.ts'), firstBlock('docs/embedding.md'))
+  await run(t, process.execPath, [compiler, '-p', directory])
+  t.pass()
 })
 
 const BROKEN = `
