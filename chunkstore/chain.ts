@@ -69,13 +69,22 @@ async function openNext(
   try {
     layer = await Layer.open(files, file, paths)
   } catch (error) {
-    if (error instanceof DiskError) throw new DiskError(error.code, role + error.message)
-    throw error
+    if (!(error instanceof DiskError)) throw error
+    const isLost = child !== undefined && !(await exists(files, file))
+    const fix = isLost ? `; put it back, or name its place in ${child.descriptor.file}` : ''
+    throw new DiskError(error.code, role + error.message + fix)
   }
   const problem = misfit(layer, below)
   if (problem === null) return layer
   await layer.close(files)
   throw new DiskError('ECHAIN', `${role}${file}: ${problem}`)
+}
+
+function exists(files: Files, file: string): Promise<boolean> {
+  return files.status(file).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
+  )
 }
 
 function misfit(layer: Layer, below: readonly Layer[]): string | null {

@@ -16,6 +16,7 @@ import { CHUNK_SIZE_DEFAULT } from './limits.ts'
 import { ChecksumKind } from './options.ts'
 import { Part } from './part.ts'
 import { PathMap } from './path-map.ts'
+import { userOfPart } from './siblings.ts'
 import { compatiblePath, ownPath } from './written-path.ts'
 
 export interface CreateOptions {
@@ -51,7 +52,7 @@ export async function createDisk(files: Files, options: CreateOptions): Promise<
     if (options.compatible === true) refuseChecksums(file, options, parents)
     text = describe(file, options, parents[0]?.descriptor ?? null)
     descriptor = parseDescriptor(text, file, paths)
-    await checkParts(files, descriptor, parents)
+    await checkParts(files, descriptor, parents, paths)
   } finally {
     await closeChain(files, parents)
   }
@@ -141,6 +142,7 @@ async function checkParts(
   files: Files,
   descriptor: Descriptor,
   parents: readonly Layer[],
+  paths: PathMap,
 ): Promise<void> {
   const users = new Map<string, string>()
   for (const layer of parents) {
@@ -164,8 +166,24 @@ async function checkParts(
     }
     if (given.has(found?.identity ?? directory)) throw twice(directory)
     given.add(found?.identity ?? directory)
-    if (found !== null) await refuseChunks(files, new Part(directory, chunksMax))
+    if (found === null) continue
+    await refuseChunks(files, new Part(directory, chunksMax))
+    await refuseShared(files, descriptor, directory, found, paths)
   }
+}
+
+/** It may hold no chunk yet. Only disks beside this one are found. */
+async function refuseShared(
+  files: Files,
+  { file }: Descriptor,
+  directory: string,
+  found: FileStatus,
+  paths: PathMap,
+): Promise<void> {
+  const user = await userOfPart(files, path.dirname(file), found, paths)
+  if (user === null) return
+  const why = `belongs to the disk ${user}; choose another directory`
+  throw new DiskError('EPART', `part ${directory} ${why}`)
 }
 
 async function refuseChunks(files: Files, part: Part): Promise<void> {

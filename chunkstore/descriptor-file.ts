@@ -90,14 +90,25 @@ export async function readDescriptor(
 }
 
 async function readDescriptorText(files: Files, file: string): Promise<string> {
+  let text: string
   try {
-    return await files.readText(file, DESCRIPTOR_BYTES_MAX)
+    text = await files.readText(file, DESCRIPTOR_BYTES_MAX)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    const why = code === 'ENOENT' ? 'there is no such file' : message
-    throw new DiskError('EDESCRIPTOR', `${file}: cannot be read: ${why}`)
+    throw new DiskError('EDESCRIPTOR', `${file}: cannot be read: ${REASONS.get(code) ?? message}`)
   }
+  if (text.includes('\0')) throw new DiskError('EDESCRIPTOR', `${file}: ${NO_DESCRIPTOR}`)
+  return text
 }
+
+const NO_DESCRIPTOR =
+  'it is no descriptor; to serve an image make a disk with "chunknbd create" and copy it there'
+
+const REASONS: ReadonlyMap<string | undefined, string> = new Map([
+  ['ENOENT', 'there is no such file'],
+  ['EFBIG', NO_DESCRIPTOR],
+  ['EISDIR', 'it is a directory; name the descriptor, as in disk.chunkdisk'],
+])
 
 /**
  * @param name of the open file or directory, for the message
@@ -115,5 +126,6 @@ export async function lockOne(
   if (locked) return
   const holder = (await files.lockHolder(fd)) || 'another process'
   const wanted = kind === LockKind.EXCLUSIVE ? 'writing' : 'reading'
-  throw new DiskError('EINUSE', `${name} cannot be opened for ${wanted}: it is in use by ${holder}`)
+  const why = `it is in use by ${holder}; end that first`
+  throw new DiskError('EINUSE', `${name} cannot be opened for ${wanted}: ${why}`)
 }

@@ -13,6 +13,9 @@ import { type NbdUri, parseUri } from '../nbd/uri.ts'
 const PAGE_CACHE_BYTES_MAX =
   Math.floor(Math.min(PAGES_MAX * PAGE_SIZE, constants.MAX_LENGTH - PAGE_SIZE) / 2 ** 30) * 2 ** 30
 
+/** Of each disk, unless asked otherwise. */
+export const PAGE_CACHE_BYTES = 64 << 20
+
 /** Bytes, 0 included. */
 export function sizeArgument(text: string): number {
   const size = parseSize(text)
@@ -121,5 +124,8 @@ export function uuidArgument(text: string): string {
 
 /** The path of a file, or the URI of a running server. */
 export function fileOrUriArgument(text: string): string | NbdUri {
+  if (isWebSocketUrl(text)) {
+    throw new InvalidArgumentError('Ask through "chunknbd relay", at the URI that it prints.')
+  }
   return /^nbds?(\+[a-z]+)?:/i.test(text) ? uriArgument(text) : text
 }

@@ -76,7 +76,9 @@ function toml(text: string, file: string): Table {
   } catch (error) {
     if (!(error instanceof TomlError)) throw error
     const [what] = error.message.replace(/^Invalid TOML document: /, '').split('\n')
-    throw new ConfigError([`${file}:${error.line}: not TOML (column ${error.column}): ${what}`])
+    const fix = what === 'invalid value' ? '; write text in quotes' : ''
+    const place = `${file}:${error.line}: not TOML (column ${error.column})`
+    throw new ConfigError([`${place}: ${what}${fix}`])
   }
 }
 

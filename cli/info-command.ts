@@ -8,7 +8,7 @@ import { createIo } from '../io/engine.ts'
 import { NbdClient } from '../nbd/client.ts'
 import type { ExportInfo } from '../nbd/client-replies.ts'
 import { formatUri, type NbdUri } from '../nbd/uri.ts'
-import { fileOrUriArgument, mapPathOption } from './arguments.ts'
+import { fileOrUriArgument, mapPathOption, PAGE_CACHE_BYTES } from './arguments.ts'
 import { humanSize, printColumns, printJson, printLine } from './output.ts'
 
 const EXAMPLES = `
@@ -68,6 +68,7 @@ interface Features {
   /** Why not, if `direct` is false. */
   readonly directRefusal: string
   readonly sparseMaps: boolean
+  /** What `serve` takes unless it is told otherwise. */
   readonly pageCache: string
   /** Why the system calls are missing, if they are. */
   readonly reason: string
@@ -87,7 +88,7 @@ function featuresOf(io: Io, engineReason: string, survey: Survey): Features {
     direct: all('direct'),
     directRefusal: parts.map((part) => part.abilities?.directRefusal).find(Boolean) ?? '',
     sparseMaps: io.features.systemCalls,
-    pageCache: '64M',
+    pageCache: humanSize(PAGE_CACHE_BYTES),
     reason: io.features.reason,
   }
 }

@@ -2,6 +2,7 @@
 import type { ListenAddress } from '../io/io.ts'
 import { formatWebSocketUrl } from '../io/ws-url.ts'
 import { TlsMode } from '../nbd/negotiation.ts'
+import { PORT_DEFAULT } from '../nbd/protocol.ts'
 import type { Server } from '../nbd/server.ts'
 import { formatUri } from '../nbd/uri.ts'
 import { TLS_DEFAULTS } from '../nbd/uri-tls.ts'
@@ -11,7 +12,7 @@ import { giveSocket, type Worker } from './privileges.ts'
 import type { ServeOptions } from './serve-options.ts'
 import { inheritedSockets, unixSocketPath } from './systemd.ts'
 
-const DEFAULT_ADDRESS: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 }
+const DEFAULT_ADDRESS: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: PORT_DEFAULT }
 
 /** @returns the URI of each export at each address */
 export async function listenAll(

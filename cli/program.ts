@@ -37,7 +37,7 @@ Examples:
   chunknbd serve disk.chunkdisk
   sudo nbd-client -N disk 127.0.0.1 /dev/nbd0     (or: nbdinfo nbd://127.0.0.1:10809/disk)
 
-Sizes are bytes, or take a binary suffix: K M G T. Exit status: 0 ok, 1 failure, 2 wrong usage.`
+Sizes are bytes, or take a binary suffix: K M G T P. Exit status: 0 ok, 1 failure, 2 wrong usage.`
 
 /**
  * @param args what stands behind the program's name

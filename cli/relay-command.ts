@@ -28,7 +28,7 @@ export function relayCommand(): Command {
   return new Command('relay')
     .description('Pass NBD clients on to a server behind WebSockets.')
     .argument('<URL>', 'ws:// or wss:// of the server', dial)
-    .option('--listen <URI>', 'where clients come; may be given more than once', listen)
+    .option('--listen <URI>', 'where clients come; repeat it for more', listen)
     .option('--headers <FILE>', 'credentials: lines of HTTP headers')
     .option('--certificates <DIR>', 'ca-cert.pem to verify the server with, client-cert.pem for it')
     .option('--insecure', 'do not verify who the server is')
@@ -111,8 +111,14 @@ function dial(text: string): DialAddress {
   throw new InvalidArgumentError('The path names the export, there is no "#" here.')
 }
 
+/** What would be ignored is refused: nobody counts on it. */
 function listen(text: string, before: readonly Endpoint[] = []): Endpoint[] {
-  return [...before, orInvalid(() => parseUri(text)).address]
+  const { address, exportName, tls } = orInvalid(() => parseUri(text))
+  if (tls !== null) {
+    throw new InvalidArgumentError('Write nbd:// here; wss:// encrypts the way to the server.')
+  }
+  if (exportName === '') return [...before, address]
+  throw new InvalidArgumentError(`Leave out "/${exportName}": the URL names the export.`)
 }
 
 function orInvalid<T>(parse: () => T): T {

@@ -83,7 +83,8 @@ async function resize(file: string, options: Options, command: Command): Promise
   const sizes =
     size === sizeBefore ? humanSize(size) : `${humanSize(sizeBefore)} -> ${humanSize(size)}`
   const what = size === sizeBefore ? 'unchanged' : 'resized'
-  const by = server === null ? '' : ` (by its server, process ${server}: reconnect to see it)`
+  const hint = size === sizeBefore ? '' : ': reconnect to see it'
+  const by = server === null ? '' : ` (by its server, process ${server}${hint})`
   printLine(`${what} ${file}: ${sizes}${by}`)
 }
 
@@ -102,7 +103,7 @@ async function resizeAnywhere(
   }
   const disk = await ChunkDisk.open(createNodeIo().files, file, { paths }).catch((error: Error) => {
     if (!(error instanceof DiskError) || error.code !== 'EINUSE') throw error
-    throw new DiskError('EINUSE', `${error.message}, which cannot resize it; stop that first`)
+    throw new DiskError('EINUSE', `${error.message} (it cannot resize the disk)`)
   })
   try {
     return { process: null, result: await disk.resize(request) }

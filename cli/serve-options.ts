@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander'
 import { CacheMode, TrimMode } from '../chunkstore/options.ts'
 import type { PathEntry } from '../chunkstore/path-map.ts'
+import { formatSize } from '../chunkstore/size.ts'
 import { Engine, ENGINE_DEFAULT } from '../io/engine.ts'
 import {
   blocksArgument,
@@ -10,6 +11,7 @@ import {
   type ListenUri,
   mapPathOption,
   modeArgument,
+  PAGE_CACHE_BYTES,
   pageCacheArgument,
   uuidArgument,
 } from './arguments.ts'
@@ -35,8 +37,6 @@ export interface ServeOptions extends PrivilegeOptions, TlsOptions, WebSocketOpt
   readonly engine: Engine
   readonly logLevel: LogLevel
 }
-
-const PAGE_CACHE_BYTES = 64 << 20
 
 const EXAMPLES = `
 The export is named after the file, without its extension; the first one is also the default
@@ -85,7 +85,11 @@ export function serveCommandLine(): Command {
     .description('Serve disks over NBD.')
     .argument('[FILE...]', 'descriptors of the disks')
     .option('--config <FILE>', 'configuration file in TOML (docs/configuration.md)')
-    .option('--listen <URI>', 'where to listen; may be given more than once', listenArgument)
+    .option(
+      '--listen <URI>',
+      'where to listen; repeat it for more; default: nbd://127.0.0.1:10809',
+      listenArgument,
+    )
     .addOption(mapPathOption())
     .option('--memory <SIZE>', 'also serve a disk in memory, named "memory"', blocksArgument)
     .option('--user <USER>', 'work as this user, if started by root')
@@ -120,7 +124,7 @@ export function serveCommandLine(): Command {
     .addOption(
       new Option('--page-cache <SIZE>', 'memory for pages of each disk; 0 keeps none')
         .argParser(pageCacheArgument)
-        .default(PAGE_CACHE_BYTES, '64M'),
+        .default(PAGE_CACHE_BYTES, formatSize(PAGE_CACHE_BYTES)),
     )
     .addOption(
       new Option(

@@ -59,8 +59,20 @@ function dial(text: string, before: readonly DialAddress[] = []): DialAddress[] 
   }
 }
 
-/** Credentials go to one host, and to nobody else. */
-export function checkWebSocketOptions(options: WebSocketOptions, command: Command): void {
+/**
+ * Credentials go to one host, and to nobody else. Who gives tokens where no WebSocket is listened
+ * for would think that clients need them.
+ */
+export function checkWebSocketOptions(
+  options: WebSocketOptions & { readonly listen?: readonly ListenUri[] },
+  command: Command,
+): void {
+  const { listen = [], wsOrigin, wsTokenFile } = options
+  const isListening = listen.some(({ address }) => address.kind === 'ws')
+  if (!isListening && (wsOrigin !== undefined || wsTokenFile !== undefined)) {
+    const what = '--ws-origin and --ws-token-file are for clients of WebSockets'
+    command.error(`error: ${what}: give --listen ws://HOST:PORT/ as well`)
+  }
   const { connect = [], connectHeaders, connectCertificates, connectInsecure } = options
   const given = [connectHeaders, connectCertificates, connectInsecure]
   if (connect.length === 0 && given.some((each) => each !== undefined)) {

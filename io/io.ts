@@ -130,6 +130,7 @@ export interface Files {
   makeDirectory(path: string): Promise<void>
   rename(from: string, to: string): Promise<void>
   remove(path: string): Promise<void>
+  /** @throws EFBIG if the file is larger */
   readText(path: string, bytesMax: number): Promise<string>
   /** A new file, complete and durable or not there; EEXIST if the name is taken. */
   createText(path: string, text: string, mode?: number): Promise<void>

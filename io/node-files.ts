@@ -216,7 +216,8 @@ export class NodeFiles implements Files {
   async readText(path: string, bytesMax: number): Promise<string> {
     const { size } = await fs.promises.stat(path)
     if (size > bytesMax) {
-      throw new Error(`${path} has ${size} bytes; at most ${bytesMax} are read`)
+      const message = `${path} has ${size} bytes; at most ${bytesMax} are read`
+      throw Object.assign(new Error(message), { code: 'EFBIG' })
     }
     return fs.promises.readFile(path, 'utf8')
   }

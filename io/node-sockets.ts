@@ -175,6 +175,7 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['EADDRNOTAVAIL', 'this machine does not have that address'],
   ['EACCES', 'permission denied'],
   ['ENOENT', 'its directory does not exist'],
+  ['ENOTFOUND', 'no address is known for that name'],
 ])
 
 function describe(address: SocketAddress): string {

@@ -97,7 +97,7 @@ export class ClientStream {
     try {
       while (this.#buffered.length < count) {
         const { value } = await this.#chunks.next()
-        if (value === undefined) throw this.#closed('it closed the connection')
+        if (value === undefined) throw this.#closed(this.#endReason())
         this.#buffered = Buffer.concat([this.#buffered, value])
       }
     } catch (error) {
@@ -122,6 +122,13 @@ export class ClientStream {
     )
   }
 
+  /** In TLS 1.3 a server refuses a certificate when the client has taken all for done. */
+  #endReason(): string {
+    const isTls = this.#socket instanceof tls.TLSSocket
+    const hint = isTls ? ' (does it accept our certificate? its log says)' : ''
+    return `it closed the connection${hint}`
+  }
+
   #insecure(problem: string): ClientError {
     return new ClientError('NBD_TLS', this.#uri, `no TLS with this server: ${problem}`)
   }
@@ -140,9 +147,18 @@ function chunksOf(socket: net.Socket): AsyncIterator<Buffer, undefined> {
 
 /** OpenSSL's own words where there are any; what Node says of names needs the message. */
 function describeTls(error: unknown): string {
-  const { reason, message, code } = error as NodeJS.ErrnoException & { readonly reason?: string }
+  const { reason, message, code = '' } = error as NodeJS.ErrnoException & { reason?: string }
+  if (UNKNOWN_AUTHORITY.has(code)) return `${message}; ${AUTHORITY_HINT}`
   return code === 'ERR_TLS_CERT_ALTNAME_INVALID' ? message : (reason ?? message)
 }
+
+const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+])
+const AUTHORITY_HINT = 'whom to trust is in ca-cert.pem of the directory tls-certificates'
 
 /** The code of a system error says more than its message, which repeats the address. */
 function describe(error: unknown): string {

@@ -40,8 +40,10 @@ const SCHEME = /^nbd(s?)(\+unix)?$/
 
 export function parseUri(text: string): NbdUri {
   const parts = URI.exec(text)
-  if (parts === null)
-    throw new UriError(text, 'not an NBD URI; write nbd://HOST:PORT/EXPORT or nbd+unix:///…')
+  if (parts === null) {
+    const known = 'nbd://HOST:PORT/EXPORT or nbd+unix:///EXPORT?socket=PATH'
+    throw new UriError(text, `not an NBD URI; write ${known}`)
+  }
   const [, schemeText, authority, path, query, fragment] = parts
   if (fragment !== undefined) throw new UriError(text, 'write %23 for a "#"')
   const scheme = SCHEME.exec(schemeText.toLowerCase())

@@ -212,9 +212,7 @@ export class SimulatedFiles implements Files {
     return this.#control.run(CallKind.CONTROL, 'readText', file, () => {
       const node = this.#machine.tree.find(file)
       if (!(node instanceof SimulatedFile)) throw systemError('ENOENT', 'open', file)
-      const { size } = node.cache
-      if (size > bytesMax)
-        throw new Error(`${file} has ${size} bytes; at most ${bytesMax} are read`)
+      if (node.cache.size > bytesMax) throw systemError('EFBIG', 'open', file)
       return Buffer.from(node.cache.bytes).toString('utf8')
     })
   }

@@ -39,7 +39,7 @@ test('a descriptor that cannot be read is named', async (t) => {
   const file = folder.path('a.chunkdisk')
   await refused(t, folder, 'a', 'EDESCRIPTOR', file, 'there is no such file')
   fs.mkdirSync(file)
-  await refused(t, folder, 'a', 'EDESCRIPTOR', file, 'EISDIR')
+  await refused(t, folder, 'a', 'EDESCRIPTOR', file, 'it is a directory')
   fs.rmdirSync(file)
   fs.writeFileSync(file, '#'.repeat(2 ** 20 + 1))
   await refused(t, folder, 'a', 'EDESCRIPTOR', file, '1048577 bytes; at most 1048576')
@@ -84,6 +84,8 @@ test('a parent that cannot be opened is named with its child', async (t) => {
   folder.make('child', { parent: 'base' })
   const files = [folder.path('child.chunkdisk'), folder.path('base.chunkdisk')]
   await refused(t, folder, 'child', 'EDESCRIPTOR', 'parent of', ...files, 'no such file')
+  const mend = `; put it back, or name its place in ${files[0]}`
+  await refused(t, folder, 'child', 'EDESCRIPTOR', mend)
   folder.make('base', { size: 2 ** 21 })
   await refused(t, folder, 'child', 'ECHAIN', ...files, 'disk size 2097152', '1048576')
   folder.make('base', { chunkSize: 2 * CHUNK })

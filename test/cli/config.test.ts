@@ -29,6 +29,7 @@ const isRefused = test.macro<[text: string, ...problems: RegExp[]]>({
 
 test(isRefused, '[server', /^\/c\.toml:1: not TOML \(column \d+\): /)
 test(isRefused, '\n\na = ', /^\/c\.toml:3: not TOML/)
+test(isRefused, 'a = nbd', /:1: not TOML \(column 5\): invalid value; write text in quotes$/)
 test(isRefused, 'a = 1\na = 2', /^\/c\.toml:2: not TOML/)
 test(isRefused, '[server]\n"__proto__" = 1', /not TOML/)
 test(isRefused, '[servr]', /^\/c\.toml:1: servr: unknown table; the nearest is "server"$/)

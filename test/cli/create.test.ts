@@ -186,6 +186,10 @@ test.serial(refuses, 'd.chunkdisk --parent base.chunkdisk --part base.chunks', {
   prepare: base,
   says: /base\.chunks.*parent/,
 })
+test.serial(refuses, 'd.chunkdisk --size 1M --part base.chunks', {
+  prepare: base,
+  says: /part .*\/base\.chunks belongs to the disk .*\/base\.chunkdisk; choose another directory/,
+})
 test.serial(refuses, 'f/d.chunkdisk --size 1M', {
   prepare: put('f'),
   says: /\/f/,

@@ -135,6 +135,13 @@ test.serial(isRefused, 'relay ws://h/', /say where clients come: --listen/)
 test.serial(isRefused, 'relay nbd://h/ --listen nbd://h', /scheme must be ws or wss/)
 test.serial(isRefused, 'relay ws://h/#x --listen nbd://h', /The path names the export/)
 test.serial(isRefused, 'relay ws://h/ --listen ws://h/', /unknown scheme "ws"/)
+test.serial(isRefused, 'relay ws://h/ --listen nbds://h', /Write nbd:\/\/ here; wss:/)
+test.serial(isRefused, 'relay ws://h/ --listen nbd://h/x', /Leave out "\/x": the URL names/)
+test.serial(isRefused, 'info ws://h/x', /chunknbd relay/)
+for (const option of ['--ws-token-file f', '--ws-origin https://h']) {
+  test.serial(isRefused, `serve --memory 1M ${option}`, /--ws-.* --listen ws:\/\//)
+  test.serial(isRefused, `serve --memory 1M --listen nbd://h ${option}`, /--ws-.* --listen ws:/)
+}
 
 test.serial('the largest page cache is one that can be had in one piece', async (t) => {
   const directory = tempDirectory(t)

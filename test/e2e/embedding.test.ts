@@ -101,7 +101,7 @@ test('README.md: a disk served from a program of your own', async (t) => {
   await stop()
 })
 
-test('both compile in a strict project that has only the package and the types of Node', async (t) => {
+test('both compile in a strict project with the package and the types of Node only', async (t) => {
   const directory = tempDirectory(t)
   const modules = join(directory, 'node_modules')
   const installed = join(modules, 'chunknbd')

@@ -236,7 +236,7 @@ test('who only reads a disk cannot resize it, and is named', async (t) => {
   t.false(existsSync(join(directory, CONTROL)))
   const result = await tryChunknbd(t, ['resize', 'd.chunkdisk', '--size', '9M'], directory)
   t.is(result.status, 1)
-  const named = new RegExp(`in use by process ${server.pid} .*, which cannot resize it; stop that`)
+  const named = new RegExp(`in use by process ${server.pid} .*; end that first .it cannot resize`)
   t.regex(result.stderr, named)
   t.is(await server.stop(), 0)
 })
