@@ -4,14 +4,14 @@
  */
 import path from 'node:path'
 import { type Files, LockKind } from '../io/io.ts'
-import { checksumProblems } from './checksums/checksum-problems.ts'
+import { checksumProblems, orphanSums } from './checksums/checksum-problems.ts'
 import { ChunkState } from './chunk.ts'
 import type { Descriptor } from './descriptor.ts'
 import { readDescriptor } from './descriptor-file.ts'
 import { DiskError } from './disk-error.ts'
 import { stateOf } from './layer.ts'
 import { CHAIN_DEPTH_MAX } from './limits.ts'
-import { type FoundChunk, Part, type PartContents } from './part.ts'
+import { checksumName, type FoundChunk, Part, type PartContents } from './part.ts'
 import { PathMap } from './path-map.ts'
 
 export const Rule = {
@@ -167,7 +167,9 @@ class Check {
     if (chunks.length > part.chunksMax) {
       add(Rule.TOO_MANY, '', `${chunks.length} chunk files, the quota is ${part.chunksMax}`)
     }
-    for (const name of orphans) add(Rule.ORPHAN, name, `the disk has only ${chunkCount} chunks`)
+    for (const name of [...orphans, ...orphanSums(descriptor, contents)]) {
+      add(Rule.ORPHAN, name, `the disk has only ${chunkCount} chunks`)
+    }
     for (const { name, message } of await checksumProblems(
       this.#files,
       part,
@@ -186,13 +188,14 @@ class Check {
 
   async #scan(part: Part, chunkCount: number): Promise<PartContents> {
     const { mended } = this.#options
-    const { chunks, orphans, temporaries, ...rest } = await part.scan(this.#files, chunkCount)
+    const contents = await part.scan(this.#files, chunkCount)
     const isThere = (name: string): boolean => !mended.has(path.join(part.directory, name))
     return {
-      ...rest,
-      chunks: chunks.filter(({ name }) => isThere(name)),
-      orphans: orphans.filter(isThere),
-      temporaries: temporaries.filter(isThere),
+      ...contents,
+      chunks: contents.chunks.filter(({ name }) => isThere(name)),
+      orphans: contents.orphans.filter(isThere),
+      temporaries: contents.temporaries.filter(isThere),
+      checksumFiles: contents.checksumFiles.filter((index) => isThere(checksumName(index))),
     }
   }
 }

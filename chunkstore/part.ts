@@ -79,9 +79,8 @@ export class Part {
     return path.join(this.directory, this.#names.get(index) ?? `chunk${index}`)
   }
 
-  /** Not `chunk...`: chunkdisk would take it for one. */
   checksumPath(index: number): string {
-    return path.join(this.directory, `crc32c-${index}`)
+    return path.join(this.directory, checksumName(index))
   }
 
   temporaryPath(index: number): string {
@@ -184,6 +183,11 @@ export class Part {
       return { ...found, size: 0, allocated: 0, isFile: false }
     }
   }
+}
+
+/** Not `chunk...`: chunkdisk would take it for one. */
+export function checksumName(index: number): string {
+  return `crc32c-${index}`
 }
 
 function chunkNamesIn(names: readonly string[]): ChunkName[] {

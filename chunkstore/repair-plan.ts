@@ -5,6 +5,7 @@
 import path from 'node:path'
 import type { Files } from '../io/io.ts'
 import { Rule } from './check.ts'
+import { orphanSums } from './checksums/checksum-problems.ts'
 import { type Copy, judgeCopies } from './duplicates.ts'
 import { stateOf } from './layer.ts'
 import type { FoundChunk, Part } from './part.ts'
@@ -220,7 +221,7 @@ function planOrphans(site: RepairSite, plan: Draft): void {
   const { chunkCount } = site.descriptor.geometry
   const why = `the disk has only ${chunkCount} chunks`
   for (const { part, contents } of site.parts) {
-    for (const name of contents.orphans) {
+    for (const name of [...contents.orphans, ...orphanSums(site.descriptor, contents)]) {
       const file = path.join(part.directory, name)
       plan.steps.push({ rule: Rule.ORPHAN, file, action: Action.ASIDE, part, why })
     }

@@ -22,7 +22,7 @@ Prints a line for each finding. Exits with 0 if all is well, 1 if something is w
   stale-temporary   removed: a crash left it, it holds nothing that is not elsewhere
   duplicate-chunk   moved aside if it holds nothing that the other file does not: an empty one
                     older than the full one, the same bytes, the beginning of an unfinished copy
-  orphan            moved aside: it is beyond the end of the disk
+  orphan            moved aside: a chunk, or its checksums, beyond the end of the disk
   part              a directory that is missing is made with --create-parts, unless a part that
                     is filled after it holds chunks: most often it is only not mounted
   foreign-lock      chunkdisk's ".lock", that of another machine, or of a disk that was served for

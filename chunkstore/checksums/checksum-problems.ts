@@ -3,7 +3,7 @@ import type { Files } from '../../io/io.ts'
 import type { Descriptor } from '../descriptor.ts'
 import { DiskError } from '../disk-error.ts'
 import { ChecksumKind } from '../options.ts'
-import { MARKS_NAME, type Part, type PartContents } from '../part.ts'
+import { checksumName, MARKS_NAME, type Part, type PartContents } from '../part.ts'
 import { MarkFile } from './mark-file.ts'
 
 interface FileProblem {
@@ -19,17 +19,22 @@ export async function checksumProblems(
   { hasMarks, checksumFiles }: PartContents,
 ): Promise<FileProblem[]> {
   if (checksums === ChecksumKind.NONE) {
-    const name = hasMarks ? MARKS_NAME : `crc32c-${checksumFiles[0]}`
+    const name = hasMarks ? MARKS_NAME : checksumName(checksumFiles[0])
     const message = 'the descriptor has no line "checksums crc32c": put it back, or remove these'
     return hasMarks || checksumFiles.length > 0 ? [{ name, message }] : []
   }
-  const beyond = checksumFiles.filter((index) => index >= geometry.chunkCount)
-  const problems = beyond.map((index) => ({
-    name: `crc32c-${index}`,
-    message: `the disk has only ${geometry.chunkCount} chunks`,
-  }))
-  const problem = await marksProblem(files, part, geometry.chunkSize, hasMarks)
-  return problem === null ? problems : [...problems, { name: MARKS_NAME, message: problem }]
+  const message = await marksProblem(files, part, geometry.chunkSize, hasMarks)
+  return message === null ? [] : [{ name: MARKS_NAME, message }]
+}
+
+/** @returns names of checksum files of chunks beyond the end of the disk */
+export function orphanSums(
+  { checksums, geometry }: Descriptor,
+  { checksumFiles }: PartContents,
+): string[] {
+  // Where there should be none at all they are another problem.
+  if (checksums === ChecksumKind.NONE) return []
+  return checksumFiles.filter((index) => index >= geometry.chunkCount).map(checksumName)
 }
 
 async function marksProblem(

@@ -207,7 +207,7 @@ test('check knows the files of checksums', async (t) => {
   const rules = async (): Promise<string[]> =>
     (await checkDisk(nodeFiles(), file)).map((each) => `${each.rule}: ${each.message}`)
   fs.writeFileSync(folder.path('a', 'crc32c-6'), '')
-  t.deepEqual(await rules(), ['checksums: the disk has only 6 chunks'])
+  t.deepEqual(await rules(), ['orphan: the disk has only 6 chunks'])
   fs.rmSync(folder.path('a', 'crc32c-6'))
   const good = fs.readFileSync(marks)
   fs.writeFileSync(marks, Buffer.concat([good, Buffer.alloc(4096 - good.length), filled(512, 1)]))

@@ -1,6 +1,8 @@
 import fs from 'node:fs'
+import path from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { checkDisk } from '../../../chunkstore/check.ts'
+import { repairDisk } from '../../../chunkstore/repair.ts'
 import { scrubDisk } from '../../../chunkstore/scrub.ts'
 import { DiskFolder, nodeFiles, plainFiles, sameAsImage } from '../../helpers/chunk-disk.ts'
 import { Random, seedFor } from '../../helpers/random.ts'
@@ -86,4 +88,26 @@ test('a part that a resize adds has checksums; the line of the descriptor stays'
   await isClean(t, folder)
   const again = await folder.open('a')
   await sameAsImage(again.client, filled(3 * CHUNK, 2))
+})
+
+test('what a killed --discard-tail leaves is moved aside, with its checksums', async (t) => {
+  const folder = new DiskFolder(t)
+  const file = folder.make('a', { size: 4 * CHUNK, chunkSize: CHUNK, checksums: true })
+  const { disk, client } = await folder.open('a')
+  await client.write(0, filled(4 * CHUNK, 1))
+  await disk.close()
+  // The descriptor was replaced, and no file has gone yet.
+  const text = fs.readFileSync(file, 'utf8')
+  fs.writeFileSync(file, text.replace(`${4 * CHUNK}`, `${2 * CHUNK}`))
+  const orphans = ['chunk2', 'chunk3', 'crc32c-2', 'crc32c-3']
+  const told = (found: readonly { rule: string; file: string }[]) =>
+    found.map((each) => `${each.rule}: ${path.basename(each.file)}`).sort()
+  const all = orphans.map((name) => `orphan: ${name}`)
+  t.deepEqual(told(await checkDisk(nodeFiles(), file)), all)
+  const planned = await repairDisk(nodeFiles(), file, { dryRun: true })
+  t.deepEqual([told(planned.mends), planned.findings], [all, []])
+  const { mends, findings } = await repairDisk(nodeFiles(), file)
+  t.deepEqual([told(mends), findings], [all, []])
+  t.deepEqual(fs.readdirSync(folder.path('a', '.chunknbd-aside')).sort(), orphans)
+  await isClean(t, folder)
 })
