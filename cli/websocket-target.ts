@@ -68,9 +68,11 @@ export function parseHeaders(text: string, file: string): ReadonlyMap<string, st
   return headers
 }
 
-/** A file that only its owner should be able to read. */
+/** A file that only its owner should be able to read. @throws Error that names it */
 export async function readSecret(file: string, log: Logger | null): Promise<string> {
-  const { size, mode } = await stat(file)
+  const status = await stat(file)
+  const { size, mode } = status
+  if (status.isDirectory()) throw fileError(`${file} is a directory, not a file`)
   if (size > WS_FILE_BYTES_MAX) throw fileError(`${file}: more than ${WS_FILE_BYTES_MAX} bytes`)
   if ((mode & 0o077) !== 0) log?.warn({ file }, 'others may read this file: chmod 600')
   return readFile(file, 'utf8')
