@@ -78,8 +78,8 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   'copy-sync': {
     what: 'a copied chunk is synced before it has its name',
     file: CREATOR,
-    from: "orThrow(await sync.run((operation) => this.#store.files.sync(operation)), 'sync')",
-    to: 'void sync',
+    from: 'await sync.run((operation) => this.#store.files.sync(operation)),',
+    to: '0,',
   },
   rename: {
     what: 'a chunk is copied under a temporary name',
@@ -174,7 +174,7 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   'sums-sync': {
     what: 'checksums are durable before their mark goes',
     file: 'chunkstore/checksums/file-access.ts',
-    from: "orThrow(await operation.run((each) => files.sync(each)), 'syncing')",
+    from: 'orThrow(await operation.run((each) => files.sync(each)), `syncing ${name}`)',
     to: '',
   },
   'sums-after-data': {
