@@ -11,6 +11,7 @@ import { DEFAULT_OPTIONS } from './options.ts'
 import type { PartContents } from './part.ts'
 import { type LockFileOptions, takeLockFile } from './part-lock.ts'
 import type { PathMap } from './path-map.ts'
+import { statusOf } from './status-of.ts'
 
 /** How the first layer is opened; the others are read and shared. */
 export const ChainMode = {
@@ -70,7 +71,8 @@ async function openNext(
     layer = await Layer.open(files, file, paths)
   } catch (error) {
     if (!(error instanceof DiskError)) throw error
-    const isLost = child !== undefined && !(await exists(files, file))
+    if (child === undefined) throw error
+    const isLost = (await statusOf(files, file).catch(() => undefined)) === null
     const fix = isLost ? `; put it back, or name its place in ${child.descriptor.file}` : ''
     throw new DiskError(error.code, role + error.message + fix)
   }
@@ -78,13 +80,6 @@ async function openNext(
   if (problem === null) return layer
   await layer.close(files)
   throw new DiskError('ECHAIN', `${role}${file}: ${problem}`)
-}
-
-function exists(files: Files, file: string): Promise<boolean> {
-  return files.status(file).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
-  )
 }
 
 function misfit(layer: Layer, below: readonly Layer[]): string | null {

@@ -17,6 +17,7 @@ import { ChecksumKind } from './options.ts'
 import { Part } from './part.ts'
 import { PathMap } from './path-map.ts'
 import { userOfPart } from './siblings.ts'
+import { statusOf } from './status-of.ts'
 import { compatiblePath, ownPath } from './written-path.ts'
 
 export interface CreateOptions {
@@ -62,16 +63,6 @@ export async function createDisk(files: Files, options: CreateOptions): Promise<
     throw error.code === 'EEXIST' ? taken(file) : error
   })
   return descriptor
-}
-
-/** @returns null if there is no such file */
-async function statusOf(files: Files, file: string): Promise<FileStatus | null> {
-  try {
-    return await files.status(file)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw error
-  }
 }
 
 function taken(file: string): DiskError {

@@ -6,25 +6,18 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type { Files } from '../io/io.ts'
 import { AwaitedOperation, orThrow } from './awaited-operation.ts'
+import { statusOf } from './status-of.ts'
 
 const { O_RDONLY, O_DIRECTORY } = fs.constants
 
 /** @param directory absolute; those missing above it are made, too. Throws system errors. */
 export async function makeDurableDirectory(files: Files, directory: string): Promise<void> {
   const missing: string[] = []
-  for (let at = directory; !(await exists(files, at)); at = path.dirname(at)) missing.push(at)
+  for (let at = directory; (await statusOf(files, at)) === null; at = path.dirname(at)) {
+    missing.push(at)
+  }
   await files.makeDirectory(directory)
   for (const each of missing) await syncDirectory(files, path.dirname(each))
-}
-
-async function exists(files: Files, file: string): Promise<boolean> {
-  try {
-    await files.status(file)
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
-    throw error
-  }
 }
 
 /** Makes the names in a directory durable. Throws system errors. */

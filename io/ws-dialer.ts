@@ -90,10 +90,24 @@ export function connectWebSocket(
     })
     webSocket.on('error', (error) => {
       settled()
-      reject(error)
+      reject(explained(error))
     })
   })
 }
+
+/** `ws` tells of an answer that is no upgrade by its number alone. */
+function explained(error: Error): Error {
+  const status = /^Unexpected server response: (\d+)$/.exec(error.message)?.[1]
+  if (status === undefined) return error
+  const meaning = MEANINGS.get(status)
+  return new Error(`the server answers ${status}${meaning === undefined ? '' : `: ${meaning}`}`)
+}
+
+const MEANINGS: ReadonlyMap<string, string> = new Map([
+  ['401', 'it wants credentials, or others; they go into the file of headers'],
+  ['403', 'it does not let us in'],
+  ['404', 'it has nothing at this path'],
+])
 
 function open({ url, headers, authority, certificate, verify }: WebSocketTarget): WebSocket {
   const others = [...headers].filter(([name]) => name.toLowerCase() !== SUBPROTOCOL)

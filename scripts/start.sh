@@ -24,13 +24,13 @@ if ! [ -e $disk ]; then
 fi
 
 case " $* " in
-  *' --listen'*) where='(the address printed below stands in place of 127.0.0.1 10809)' ;;
+  *' --listen'*) where=' (the address printed below stands in place of 127.0.0.1 10809)' ;;
   *) where='' ;;
 esac
 cat >&2 <<MESSAGE
 
 The disk $disk (1 GiB, its chunk files are in demo/) is about to be served.
-Use it from another terminal $where
+Use it from another terminal$where:
 
   a mounted file system, as root (Debian: apt install nbd-client)
     modprobe nbd

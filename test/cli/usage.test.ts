@@ -1,5 +1,7 @@
 /** What is wrong usage, and what the help says. */
 import { constants } from 'node:buffer'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'ava'
 import { pageCacheArgument } from '../../cli/arguments.ts'
 import { tempDirectory } from '../helpers/temp.ts'
@@ -18,6 +20,8 @@ const COMMANDS = [
   'flatten',
   'relay',
 ] as const
+
+const REPOSITORY = join(import.meta.dirname, '../..')
 
 const UUID = '8b2e4c11-52a5-4a0c-9d0f-0123456789ab'
 
@@ -162,6 +166,24 @@ for (const name of COMMANDS) {
     t.regex(stdout, new RegExp(`\nExamples:\n {2}chunknbd ${name} `))
     t.notRegex(stdout, /default: \[\]/)
     for (const line of stdout.match(/^ {2}-.*/gm) ?? []) t.regex(line, /^ {2}-.* {2,}\S|<\S+>$/)
+  })
+}
+
+const PAGES = ['README.md', ...readdirSync(join(REPOSITORY, 'docs')).map((name) => `docs/${name}`)]
+  .filter((name) => name.endsWith('.md'))
+  .map((name) => readFileSync(join(REPOSITORY, name), 'utf8'))
+
+for (const name of COMMANDS) {
+  test.serial(`every option of ${name} is in the README or in docs`, async (t) => {
+    const { stdout } = await runInProcess(tempDirectory(t), name, '--help')
+    const options = [...stdout.matchAll(/^ {2}(?:-., )?(--[a-z-]+)/gm)].map(([, option]) => option)
+    t.true(options.includes('--help'))
+    const isDocumented = (option: string): boolean =>
+      PAGES.some((page) => new RegExp(`${option}(?![a-z-])`).test(page))
+    t.deepEqual(
+      options.filter((option) => !isDocumented(option)),
+      [],
+    )
   })
 }
 

@@ -79,7 +79,9 @@ test('it comes back whenever the connection ends, whatever the reason', async (t
     socket.destroy()
     await until(() => failures.length >= count)
   }
-  await until(() => failures.includes('Unexpected server response: 503'))
+  await until(() => failures.includes('the server answers 503'))
+  bmc.status = 404
+  await until(() => failures.includes('the server answers 404: it has nothing at this path'))
   bmc.status = 101
   await until(() => echoes.length === 4)
   t.true(echoes.every((echo, index) => index + 1 === echoes.length || echo.events.length === 2))
