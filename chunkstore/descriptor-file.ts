@@ -107,6 +107,7 @@ const NO_DESCRIPTOR =
 const REASONS: ReadonlyMap<string | undefined, string> = new Map([
   ['ENOENT', 'there is no such file'],
   ['EFBIG', NO_DESCRIPTOR],
+  ['EINVAL', 'it is not a file'],
   ['EISDIR', 'it is a directory; name the descriptor, as in disk.chunkdisk'],
 ])
 

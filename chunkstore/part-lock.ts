@@ -96,8 +96,8 @@ export async function findLockFile(files: Files, part: Part): Promise<FoundLock>
     const { code = '', message } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') return { state: LockState.ABSENT, file, lock: null }
     if (HELD.includes(code)) return { state: LockState.ELSEWHERE, file, lock: null }
-    // Not to be read by us, a directory, too long: in any case not ours.
-    const isThere = ['', 'EACCES', 'EPERM', 'EISDIR'].includes(code)
+    // Not to be read by us, no file, too long: in any case not ours.
+    const isThere = ['', 'EACCES', 'EPERM', 'EISDIR', 'EFBIG', 'EINVAL'].includes(code)
     if (!isThere) throw new DiskError('EPART', `${file} cannot be read: ${message}`)
   }
   const lock = parseLockFile(text)

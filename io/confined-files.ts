@@ -9,7 +9,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type { Files } from './io.ts'
 
-const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC } = fs.constants
+const { O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_TRUNC } = fs.constants
 
 /**
  * @param roots absolute or relative to the working directory
@@ -48,8 +48,8 @@ export function confined(files: Files, roots: readonly string[]): Files {
     },
     remove: (file) => check(path.dirname(file)).then(() => files.remove(file)),
     readText: async (file, bytesMax) => {
-      // What was opened is what is read.
-      const fd = await open(file, O_RDONLY)
+      // What was opened is what is read; opening a pipe must not wait.
+      const fd = await open(file, O_RDONLY | O_NONBLOCK)
       return files.readText(`/proc/self/fd/${fd}`, bytesMax).finally(() => files.close(fd))
     },
     createText: (file, text, mode) => check(file).then(() => files.createText(file, text, mode)),

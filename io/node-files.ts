@@ -214,7 +214,12 @@ export class NodeFiles implements Files {
   }
 
   async readText(path: string, bytesMax: number): Promise<string> {
-    const { size } = await fs.promises.stat(path)
+    const found = await fs.promises.stat(path)
+    const { size } = found
+    // A pipe would be waited for, a device may have no end.
+    if (!found.isFile() && !found.isDirectory()) {
+      throw Object.assign(new Error(`${path} is not a file`), { code: 'EINVAL' })
+    }
     if (size > bytesMax) {
       const message = `${path} has ${size} bytes; at most ${bytesMax} are read`
       throw Object.assign(new Error(message), { code: 'EFBIG' })

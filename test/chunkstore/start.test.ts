@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import test from 'ava'
@@ -41,8 +42,14 @@ test('a descriptor that cannot be read is named', async (t) => {
   fs.mkdirSync(file)
   await refused(t, folder, 'a', 'EDESCRIPTOR', file, 'it is a directory')
   fs.rmdirSync(file)
+  execFileSync('mkfifo', [file])
+  await refused(t, folder, 'a', 'EDESCRIPTOR', file, 'it is not a file')
+  fs.rmSync(file)
+  fs.symlinkSync('/dev/zero', file)
+  await refused(t, folder, 'a', 'EDESCRIPTOR', file, 'it is not a file')
+  fs.rmSync(file)
   fs.writeFileSync(file, '#'.repeat(2 ** 20 + 1))
-  await refused(t, folder, 'a', 'EDESCRIPTOR', file, 'no descriptor')
+  await refused(t, folder, 'a', 'EDESCRIPTOR', file, 'it is no descriptor')
 })
 
 test('a part directory that is missing or no directory is named', async (t) => {
