@@ -7,6 +7,7 @@ import type { Files } from '../io/io.ts'
 import { createNodeIo } from '../io/node.ts'
 import { ConfigError } from './config-error.ts'
 import { readConfig } from './config-file.ts'
+import { misspeltVariables } from './misspelt.ts'
 import { printLine } from './output.ts'
 import { effectiveConfig } from './effective-config.ts'
 import { serveCommandLine } from './serve-options.ts'
@@ -58,6 +59,9 @@ async function printConfig(file: string): Promise<void> {
 
 async function read(file: string): Promise<Settings> {
   const command = serveCommandLine()
+  for (const sentence of misspeltVariables(command, process.env)) {
+    process.stderr.write(`chunknbd: ${sentence}\n`)
+  }
   return combine([], command, process.env, await readConfig(file, command))
 }
 

@@ -17,7 +17,7 @@ export function nearest(written: string, names: readonly string[]): string {
 }
 
 /** Least number of characters to insert, remove or replace (Levenshtein). */
-function distance(a: string, b: string): number {
+export function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)
   for (const [i, left] of [...a].entries()) {
     const next = [i + 1]

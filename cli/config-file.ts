@@ -52,11 +52,16 @@ export interface ConfigFile {
 export async function readConfig(file: string, command: Command): Promise<ConfigFile> {
   const absolute = path.resolve(file)
   const text = await readFile(absolute, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    const why = error.code === 'ENOENT' ? 'there is no such file' : error.message
+    const why = REASONS.get(error.code) ?? error.message
     throw new ConfigError([`${file}: cannot be read: ${why}`])
   })
   return parseConfig(text, absolute, command)
 }
+
+const REASONS: ReadonlyMap<string | undefined, string> = new Map([
+  ['ENOENT', 'there is no such file'],
+  ['EISDIR', 'it is a directory'],
+])
 
 /** @throws ConfigError */
 export function parseConfig(text: string, file: string, command: Command): ConfigFile {

@@ -15,6 +15,7 @@ import { Exports } from './exports.ts'
 import { serverLimits } from './limits.ts'
 import { createLogger, type Logger } from './logger.ts'
 import { listenAll } from './listen.ts'
+import { misspeltVariables } from './misspelt.ts'
 import { becomeForGood, doAs, workerOf } from './privileges.ts'
 import { printLine } from './output.ts'
 import { openFilesPerDisk } from './open-files-limit.ts'
@@ -44,6 +45,7 @@ async function serve(
   checkWebSocketOptions(options, command)
   giveBackLargeBlocks()
   const log = await createLogger(options.logLevel)
+  for (const sentence of misspeltVariables(command, process.env)) log.warn(sentence)
   const { io, reason } = createIo(options.engine)
   warnOfEngine(io, reason, settings, log)
   const tls = await openTls(options, log)

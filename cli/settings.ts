@@ -120,8 +120,14 @@ function find(
   if (text !== '') return { kind: 'environment', ...variable(option, name, text) }
   const given = config?.flags.get(attribute)
   if (given !== undefined) return { kind: 'file', ...given }
-  const none = option.isBoolean() ? false : undefined
-  return { kind: 'default', raw: option.defaultValueDescription ?? value ?? none, value }
+  return { kind: 'default', raw: rawDefault(option) ?? value, value }
+}
+
+/** As a configuration file would have it, where that is not the value itself. */
+function rawDefault(option: Option): unknown {
+  if (option.isBoolean()) return false
+  const text = option.defaultValueDescription
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : text
 }
 
 function variable(option: Option, name: string, text: string): Given {
