@@ -49,10 +49,13 @@ for (const engine of ENGINES) {
     // Of every thread.
     for (const task of fs.readdirSync(`/proc/${server.pid}/task`)) {
       const status = fs.readFileSync(`/proc/${server.pid}/task/${task}/status`, 'utf8')
-      t.regex(status, /\nUid:\t65534\t65534\t65534\t65534\n/)
-      t.regex(status, /\nGid:\t65534\t65534\t65534\t65534\n/)
       t.regex(status, /\nGroups:\t65534 \n/)
       t.regex(status, /\nCapEff:\t0+\n/)
+      // A ring's worker is the kernel's: it runs nothing of ours, each request as its submitter.
+      // One that began with a sync while a disk was opened has the ids of that time.
+      if (status.startsWith('Name:\tiou-')) continue
+      t.regex(status, /\nUid:\t65534\t65534\t65534\t65534\n/)
+      t.regex(status, /\nGid:\t65534\t65534\t65534\t65534\n/)
       t.regex(status, /\nCapPrm:\t0+\n/)
     }
     const { mode, uid, gid } = fs.statSync(socket)
