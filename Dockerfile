@@ -4,7 +4,7 @@
 #   docker run --rm -v disks:/disks chunknbd create /disks/disk.chunkdisk --size 10G
 #   docker run -d -v disks:/disks -p 127.0.0.1:10809:10809 chunknbd
 #
-# The protocol has no password: publish the port to networks you trust only.
+# Without TLS there is no password: publish the port to networks you trust only.
 FROM node:24-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
