@@ -171,7 +171,7 @@ async function refuseShared(
   found: FileStatus,
   paths: PathMap,
 ): Promise<void> {
-  const user = await userOfPart(files, path.dirname(file), found, paths)
+  const user = await userOfPart(files, path.dirname(file), found.identity, paths)
   if (user === null) return
   const why = `belongs to the disk ${user}; choose another directory`
   throw new DiskError('EPART', `part ${directory} ${why}`)

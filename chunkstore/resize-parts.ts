@@ -12,6 +12,7 @@ import { CACHE_TRAITS } from './options.ts'
 import { Part } from './part.ts'
 import { takeLockFile } from './part-lock.ts'
 import type { PathMap } from './path-map.ts'
+import { userOfPart } from './siblings.ts'
 import type { Store } from './store.ts'
 
 export interface PartRequest {
@@ -125,6 +126,7 @@ export async function openParts(
       await lockOne(files, part.fd, directory, LockKind.EXCLUSIVE)
       await takeLockFile(files, part, LockAccess.WRITE, lockFiles)
       await refuseContents(files, part)
+      await refuseShared(files, top, part, options.paths)
       if (top.checksums !== null) await MarkFile.provide(files, directory, geometry.chunkSize)
       await preparePart(files, part)
       if (CACHE_TRAITS[options.cacheMode].direct) requireDirectPart(part)
@@ -140,6 +142,15 @@ async function refuseContents(files: Files, part: Part): Promise<void> {
   const { chunks, orphans } = await part.scan(files, 0)
   if (chunks.length + orphans.length === 0) return
   const why = 'belongs to some other disk; choose an empty directory'
+  throw new DiskError('EPART', `part ${part.directory} ${why}`)
+}
+
+/** It may hold no chunk yet. Only disks beside this one are found. */
+async function refuseShared(files: Files, top: Layer, part: Part, paths: PathMap): Promise<void> {
+  const folder = path.dirname(top.descriptor.file)
+  const user = await userOfPart(files, folder, part.identity, paths)
+  if (user === null) return
+  const why = `belongs to the disk ${user}; choose another directory`
   throw new DiskError('EPART', `part ${part.directory} ${why}`)
 }
 

@@ -108,7 +108,8 @@ async function refuseKind({ files, layers, top, flusher, options }: Store): Prom
   }
   const children = await otherChildren(files, top, top, options.paths)
   if (children.length === 0) return
-  const rule = `${children.join(', ')} stands on it, and both must have the same size`
+  const who = children.length === 1 ? `${children[0]} stands` : `${children.join(', ')} stand`
+  const rule = `${who} on it, and must have the same size`
   throw new DiskError('ECHAIN', `${file}: ${rule}; make that independent first: chunknbd flatten`)
 }
 

@@ -1,6 +1,6 @@
 /** Finds what other disks have to do with a disk, among the descriptors beside it. */
 import path from 'node:path'
-import type { Files, FileStatus } from '../io/io.ts'
+import type { Files } from '../io/io.ts'
 import type { Descriptor } from './descriptor.ts'
 import { readDescriptor } from './descriptor-file.ts'
 import { DiskError } from './disk-error.ts'
@@ -27,19 +27,20 @@ export async function otherChildren(
 }
 
 /**
- * @returns the first descriptor in the folder that has the directory as a part; null: none is seen,
- *   the folder may not be there or not be for us to list
+ * @param identity of a directory
+ * @returns the first descriptor in the folder that has it as a part; null: none is seen, the folder
+ *   may not be there or not be for us to list
  */
 export async function userOfPart(
   files: Files,
   folder: string,
-  directory: FileStatus,
+  identity: string,
   paths: PathMap,
 ): Promise<string | null> {
   for (const file of await descriptorsIn(files, folder).catch(() => [])) {
     const descriptor = await readIfAny(files, file, paths)
     for (const part of descriptor?.parts ?? []) {
-      if ((await identityOf(files, part.directory)) === directory.identity) return file
+      if ((await identityOf(files, part.directory)) === identity) return file
     }
   }
   return null

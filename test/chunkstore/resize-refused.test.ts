@@ -191,6 +191,9 @@ test('parts that cannot be added', async (t) => {
   })
   const another = /other belongs to some other disk; choose an empty directory/
   await refuses(t, folder, add('other'), 'EPART', another)
+  fs.rmSync(folder.path('other', 'chunk9'))
+  const beside = /other belongs to the disk .*other\.chunkdisk; choose another directory/
+  await refuses(t, folder, add('other'), 'EPART', beside)
   await refuses(t, folder, add('windows'), 'EINUSE', /windows\/\.lock exists: chunkdisk uses/)
   await refuses(t, folder, add('n', 'a/../n'), 'EPART', /given twice/)
   await refuses(t, folder, add('a.chunkdisk'), 'EPART', /cannot be made: EEXIST/)
