@@ -7,7 +7,7 @@ import type { Files } from '../io/io.ts'
 import { syncDirectory } from './durable-directory.ts'
 import type { Part } from './part.ts'
 
-export const ASIDE_DIRECTORY = '.chunknbd-aside'
+const ASIDE_DIRECTORY = '.chunknbd-aside'
 
 export class Aside {
   readonly directory: string

@@ -15,7 +15,7 @@ import { WS_CHUNK_COST_BYTES, WS_FRAME_BYTES, WS_SLICE_BYTES } from './ws-limits
 import type { WebSocketGroup } from './ws-group.ts'
 
 /** Codes of close frames (RFC 6455, section 7.4.1). */
-export const CloseCode = {
+const CloseCode = {
   NORMAL: 1000,
   GOING_AWAY: 1001,
   UNSUPPORTED_DATA: 1003,

@@ -155,7 +155,7 @@ interface Piece {
 }
 
 /** The regions that a range of a chunk has a part in. */
-export function* piecesOf(position: number, length: number): Generator<Piece> {
+function* piecesOf(position: number, length: number): Generator<Piece> {
   const end = position + length
   for (let at = position; at < end;) {
     const region = Math.floor(at / REGION_BYTES)

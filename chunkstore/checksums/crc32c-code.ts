@@ -8,7 +8,7 @@
  */
 
 /** Where the module expects its tables: 12 of 256 words. */
-export const TABLES = 0
+const TABLES = 0
 
 /** Tables 0 to 7: a byte followed by that many zero bytes. 8 to 11: byte 0 to 3 and half a page. */
 export const TABLE_COUNT = 12
