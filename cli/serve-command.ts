@@ -22,7 +22,7 @@ import { openFilesPerDisk } from './open-files-limit.ts'
 import { configReload } from './reload.ts'
 import { serveCommandLine, type ServeOptions } from './serve-options.ts'
 import { type ExportSettings, readSettings, type Settings } from './settings.ts'
-import { ignoreDebuggerSignal, onHangUp, stopSignal } from './signals.ts'
+import { HangUps, ignoreDebuggerSignal, stopSignal } from './signals.ts'
 import { checkTlsOptions, openTls } from './tls.ts'
 import { version } from './version.ts'
 import { checkWebSocketOptions, openWebSockets } from './websocket.ts'
@@ -45,6 +45,7 @@ async function serve(
   checkWebSocketOptions(options, command)
   giveBackLargeBlocks()
   const log = await createLogger(options.logLevel)
+  const hangUps = new HangUps(log)
   for (const sentence of misspeltVariables(command, process.env)) log.warn(sentence)
   const { io, reason } = createIo(options.engine)
   warnOfEngine(io, reason, settings, log)
@@ -70,7 +71,7 @@ async function serve(
           exports.change(next, { openFilesMax, log }, detach)
         all.push(configReload(settings, read, change, log))
       }
-      onHangUp(all, log)
+      hangUps.begin(all)
       server.hold()
       const lines = await listenAll(server, exports, mode, options, worker, log)
       if (worker !== null) becomeForGood(worker)

@@ -38,23 +38,46 @@ export interface Reload {
 }
 
 /**
- * One after the other on each SIGHUP; signals that come before the next round begins share it. That
- * our terminal has gone ends the server, as ever.
+ * What SIGHUP does: one reload after the other; signals that come before the next round begins
+ * share it. One that comes while the server starts is kept: it would end the process. That our
+ * terminal has gone ends the server, as ever.
  */
-export function onHangUp(reloads: readonly Reload[], log: Logger): void {
-  if (reloads.length === 0) return
-  const hadTerminal = isatty(TERMINAL)
-  let last = Promise.resolve()
-  let isWaiting = false
-  process.on('SIGHUP', () => {
-    if (hadTerminal && !isatty(TERMINAL)) return void process.kill(process.pid, 'SIGTERM')
-    if (isWaiting) return
-    isWaiting = true
-    last = last.then(() => {
-      isWaiting = false
-      return reloadAll(reloads, log)
+export class HangUps {
+  readonly #log: Logger
+  readonly #hadTerminal = isatty(TERMINAL)
+  /** Null: not known yet. */
+  #reloads: readonly Reload[] | null = null
+  #last = Promise.resolve()
+  #isWaiting = false
+  readonly #onSignal = (): void => {
+    if (this.#hadTerminal && !isatty(TERMINAL)) return void process.kill(process.pid, 'SIGTERM')
+    if (this.#isWaiting) return
+    this.#isWaiting = true
+    if (this.#reloads !== null) this.#reload(this.#reloads)
+  }
+
+  constructor(log: Logger) {
+    this.#log = log
+    process.on('SIGHUP', this.#onSignal)
+  }
+
+  /** @param reloads none: the signal ends the process, one that was kept as well */
+  begin(reloads: readonly Reload[]): void {
+    this.#reloads = reloads
+    if (reloads.length > 0) {
+      if (this.#isWaiting) this.#reload(reloads)
+      return
+    }
+    process.off('SIGHUP', this.#onSignal)
+    if (this.#isWaiting) process.kill(process.pid, 'SIGHUP')
+  }
+
+  #reload(reloads: readonly Reload[]): void {
+    this.#last = this.#last.then(() => {
+      this.#isWaiting = false
+      return reloadAll(reloads, this.#log)
     })
-  })
+  }
 }
 
 /** Standard error: there the log goes. */

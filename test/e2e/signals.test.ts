@@ -1,5 +1,7 @@
 /** How the server ends: told to, twice, killed; and what is there when it starts again. */
-import { existsSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { open, writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
@@ -188,3 +190,22 @@ async function connect(t: ExecutionContext, socket: string): Promise<net.Socket>
   client.resume()
   return client
 }
+
+test('SIGHUP while it starts does not end it: it reads its files again', async (t) => {
+  const directory = tempDirectory(t)
+  const [tokens, pid] = [join(directory, 'tokens'), join(directory, 'pid')]
+  execFileSync('mkfifo', ['-m', '600', tokens])
+  const listen = ['--listen', 'ws://127.0.0.1:0/', '--ws-token-file', tokens]
+  const launcher = ['sh', '-c', 'echo $$ > "$0"; exec "$@"', pid]
+  const started = serve(t, ['--memory', '1M', ...listen], { launcher })
+  started.catch(() => {})
+  const reader = await open(tokens, 'w')
+  process.kill(Number(readFileSync(pid, 'utf8')), 'SIGHUP')
+  await reader.writeFile('*:0123456789abcdef\n')
+  await reader.close()
+  const server = await started
+  // Whoever reads it again is the reload.
+  await writeFile(tokens, '*:fedcba9876543210\n')
+  await server.logged(/"what":"tokens from [^"]*tokens","msg":"reloaded"/)
+  t.is(await server.stop(), 0)
+})
