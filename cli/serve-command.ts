@@ -55,6 +55,7 @@ async function serve(
   const worker = workerOf(options)
   const openFilesMax = openFilesMaxOf(wanted.length, log)
   const exports = new Exports(within(io, options.allowedRoot))
+  if (worker !== null) io.threadsOnly?.(true)
   try {
     await doAs(worker, () => exports.open(settings, { openFilesMax, log }))
     const limits = serverLimits(options, descriptorLimit(), openFilesMax * wanted.length, log)
@@ -75,6 +76,7 @@ async function serve(
       server.hold()
       const lines = await listenAll(server, exports, mode, options, worker, log)
       if (worker !== null) becomeForGood(worker)
+      io.threadsOnly?.(false)
       server.release()
       for (const line of lines) printLine(line)
       logStart(io, reason, exports, options, log)

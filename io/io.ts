@@ -262,4 +262,10 @@ export interface Io {
    * it is then undefined. An engine that cannot leaves this out.
    */
   readonly giveBack?: (memory: Uint8Array) => void
+  /**
+   * While it is on, file operations go to Node's threads only: the kernel's threads keep the user
+   * of the time when they began, also when the process has become another. For an engine that
+   * has some.
+   */
+  readonly threadsOnly?: (on: boolean) => void
 }

@@ -32,6 +32,8 @@ export class UringFiles extends NodeFiles {
   /** Reads since the last `submit`, and those between it and the one before that had any. */
   #batchReads = 0
   #lastBatchReads = 0
+  /** See `Io.threadsOnly`. */
+  threadsOnly = false
 
   constructor(ring: Ring, calls: SystemCalls, options: UringFilesOptions) {
     super(calls)
@@ -41,6 +43,7 @@ export class UringFiles extends NodeFiles {
   }
 
   protected override readAlone(operation: FileOperation): boolean {
+    if (this.threadsOnly) return super.readAlone(operation)
     const { fd, buffer, bufferOffset, length, position } = operation
     this.#batchReads++
     const isSmall = !operation.atOnce && length <= BATCHED_BYTES_MAX
@@ -53,6 +56,7 @@ export class UringFiles extends NodeFiles {
   }
 
   protected override writeAlone(operation: FileOperation): boolean {
+    if (this.threadsOnly) return super.writeAlone(operation)
     const { fd, buffer, bufferOffset, length, position } = operation
     const start = performance.now()
     if (this.slowness.mustAvoid(start)) return this.#start(operation, Opcode.WRITE, 0)
@@ -63,27 +67,32 @@ export class UringFiles extends NodeFiles {
   }
 
   override sync(operation: FileOperation): boolean {
+    if (this.threadsOnly) return super.sync(operation)
     return this.#start(operation, Opcode.FSYNC, FSYNC_DATASYNC)
   }
 
   override syncDirectory(operation: FileOperation): boolean {
+    if (this.threadsOnly) return super.syncDirectory(operation)
     return this.#start(operation, Opcode.FSYNC, 0)
   }
 
   override punchHole(operation: FileOperation): boolean {
+    if (this.threadsOnly) return super.punchHole(operation)
     return this.#start(operation, Opcode.FALLOCATE, Fallocate.PUNCH_HOLE)
   }
 
   override zeroRange(operation: FileOperation): boolean {
+    if (this.threadsOnly) return super.zeroRange(operation)
     return this.#start(operation, Opcode.FALLOCATE, Fallocate.ZERO_RANGE)
   }
 
   override allocate(operation: FileOperation): boolean {
+    if (this.threadsOnly) return super.allocate(operation)
     return this.#start(operation, Opcode.FALLOCATE, Fallocate.ALLOCATE)
   }
 
   override truncate(operation: FileOperation): boolean {
-    if (!this.#options.hasTruncate) return super.truncate(operation)
+    if (this.threadsOnly || !this.#options.hasTruncate) return super.truncate(operation)
     return this.#start(operation, Opcode.FTRUNCATE, 0)
   }
 
@@ -95,7 +104,8 @@ export class UringFiles extends NodeFiles {
   }
 
   protected override startTransfer(operation: FileOperation, isWrite: boolean): void {
-    this.#start(operation, isWrite ? Opcode.WRITE : Opcode.READ, 0, true)
+    if (this.threadsOnly) super.startTransfer(operation, isWrite)
+    else this.#start(operation, isWrite ? Opcode.WRITE : Opcode.READ, 0, true)
   }
 
   #start(operation: FileOperation, opcode: number, flags: number, isDirect = false): boolean {

@@ -18,13 +18,15 @@ export function createUringIo(): Io | string {
   if (typeof memory === 'string') return memory
   const ring = new Ring(ringCalls, memory)
   const { hasTruncate } = memory
+  const files = new UringFiles(ring, calls, { hasTruncate })
   const sockets = { ring, calls: ringCalls, sender: new SocketSend(calls) }
   return {
     name: 'uring',
     features: { systemCalls: true, reason: '' },
-    files: new UringFiles(ring, calls, { hasTruncate }),
+    files,
     listen: (address, accept, refused) => listenOnRing(sockets, address, accept, refused),
     soon: (callback) => ring.soon(callback),
     giveBack: (memory) => void calls.giveBack(memory),
+    threadsOnly: (on) => void (files.threadsOnly = on),
   }
 }
