@@ -12,8 +12,8 @@ import type { OwnLock } from './part-lock.ts'
 
 const { O_RDONLY, O_DIRECTORY } = fs.constants
 const CHUNK_NAME = /^chunk(0|[1-9]\d*)$/i
-// A lock file that replaces another is made under a name of its own, as a whole.
-const TEMPORARY_NAME = /^\.tmp-(?:chunk\d+|(?:\.tmp-)?\.lock-[\da-f-]+)$/
+// A lock file that replaces another is made under a name of its own, as a whole; so are the marks.
+const TEMPORARY_NAME = /^\.tmp-(?:chunk\d+|checksums-\d+-[\da-f]+|(?:\.tmp-)?\.lock-[\da-f-]+)$/
 const CHECKSUM_NAME = /^crc32c-(0|[1-9]\d*)$/
 
 /** Present if the disk has checksums: see `checksums/mark-file.ts`. */

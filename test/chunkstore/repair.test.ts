@@ -11,10 +11,14 @@ test(
   {},
   (folder) => {
     put(folder, 'p/.tmp-chunk3', A)
+    put(folder, 'q/.tmp-checksums-4711-0a1b2c3d', A)
     put(folder, 'base/.tmp-chunk3', A)
   },
   {
-    mends: ['stale-temporary: p/.tmp-chunk3: mended'],
+    mends: [
+      'stale-temporary: p/.tmp-chunk3: mended',
+      'stale-temporary: q/.tmp-checksums-4711-0a1b2c3d: mended',
+    ],
     left: [
       ['stale-temporary: base/.tmp-chunk3', /parent is never touched: repair .*\/base\.chunk/],
     ],
