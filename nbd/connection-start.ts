@@ -7,12 +7,13 @@ import { peerTls } from './peer.ts'
 
 /** A WebSocket has its TLS below it, or none; and its request has said what it is for. */
 export function startOf(stream: Stream, settings: ConnectionSettings): NegotiationSettings {
-  const { exports, policy, tls, admission, refusals } = settings
+  const { exports, policy, tls, admission, refusals, resources } = settings
   const { remote: address, entry } = stream
   const peer = { address, ...stream.credentials?.(), tls: null }
-  const asked: Pick<NegotiationSettings, 'policy' | 'mayAttach' | 'onRefused'> = {
+  const asked: Omit<NegotiationSettings, 'exports'> = {
     policy,
     mayAttach: (each) => admission.mayAttach(each, address),
+    isMemoryScarce: () => resources.memory.isReceiveScarce,
     onRefused: (each, reason) => refusals.report(each, reason, address),
   }
   if (entry === undefined) return { ...asked, exports, tls: tls?.mode ?? TlsMode.OFF, peer }

@@ -7,7 +7,12 @@
  * understood. Nothing is buffered here: an option's data is read in the caller's buffer, or skipped
  * as it arrives.
  */
-import { OPTION_DATA_BYTES_MAX, OPTION_DISCARD_BYTES_MAX, OPTIONS_MAX } from './limits.ts'
+import {
+  OPTION_DATA_BYTES_MAX,
+  OPTION_DATA_BYTES_SCARCE,
+  OPTION_DISCARD_BYTES_MAX,
+  OPTIONS_MAX,
+} from './limits.ts'
 import { Negotiation } from './negotiation.ts'
 import type { NegotiationSettings, Outcome } from './negotiation.ts'
 import { OptionError, OptionReader } from './option-reader.ts'
@@ -53,6 +58,8 @@ export class Handshake {
   #option = 0
   /** Bytes of its data that were not consumed yet. */
   #dataLeft = 0
+  /** So much of it would have been looked at. */
+  #dataMax = OPTION_DATA_BYTES_MAX
   #optionCount = 0
   #shuttingDown = false
 
@@ -183,7 +190,9 @@ export class Handshake {
     // Spec, SET_META_CONTEXT: it replaces the old set "including when this command fails".
     if (this.#option === Option.SET_META_CONTEXT) this.#negotiation.deselect()
     const known = this.#option === Option.EXPORT_NAME || optionHandlers.has(this.#option)
-    const readable = known && this.#dataLeft <= OPTION_DATA_BYTES_MAX
+    const isScarce = this.#settings.isMemoryScarce?.() === true
+    this.#dataMax = isScarce ? OPTION_DATA_BYTES_SCARCE : OPTION_DATA_BYTES_MAX
+    const readable = known && this.#dataLeft <= this.#dataMax
     this.#state = readable ? HandshakeState.OPTION_DATA : HandshakeState.DISCARD
     if (this.#dataLeft > 0) return
     if (readable) this.#optionData(EMPTY)
@@ -238,7 +247,7 @@ export class Handshake {
       replies.error(
         option,
         OptionReply.ERR_TOO_BIG,
-        `option ${option}: more than ${OPTION_DATA_BYTES_MAX} bytes of data`,
+        `option ${option}: more than ${this.#dataMax} bytes of data`,
       )
     else replies.error(option, OptionReply.ERR_UNSUP, `option ${option} is not supported`)
   }

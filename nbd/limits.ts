@@ -3,6 +3,9 @@
 /** Longest option data that is looked at; the handshake's receive buffer holds that much. */
 export const OPTION_DATA_BYTES_MAX = 64 * 1024
 
+/** The same while receive buffers have more than `RECEIVE_MEMORY_BYTES_MAX`: many do not finish. */
+export const OPTION_DATA_BYTES_SCARCE = 8 * 1024
+
 /** Longest option data that is skipped to answer with an error; the client is cut off above. */
 export const OPTION_DISCARD_BYTES_MAX = 32 * 1024 * 1024
 

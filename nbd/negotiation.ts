@@ -37,6 +37,8 @@ export interface NegotiationSettings {
   readonly mayAttach?: (entry: Export) => boolean
   /** Default: everybody may have every export. */
   readonly policy?: AccessPolicy
+  /** Receive buffers of all clients have more memory than they should. Default: never. */
+  readonly isMemoryScarce?: () => boolean
   /** Told of each export that the client asked for and may not have, and why. Default: nobody. */
   readonly onRefused?: (entry: Export, reason: string) => void
 }

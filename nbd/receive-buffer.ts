@@ -47,7 +47,11 @@ export class ReceiveBuffer {
     const idle = this.start === this.end && this.slab.references === 1
     if (idle) this.start = this.end = 0
     if (this.#wasFilled && this.slab.bytes.length < this.#usualBytes) this.#tryToEnlarge()
-    else if (idle && this.#isScarce && this.slab.bytes.length > 2 * RECEIVE_BYTES_SCARCE) {
+    else if (
+      idle &&
+      this.#memory.isReceiveScarce &&
+      this.slab.bytes.length > 2 * RECEIVE_BYTES_SCARCE
+    ) {
       this.#moveTo(this.#slabs.take(RECEIVE_BYTES_SCARCE))
     }
     const { bytes } = this.slab
@@ -57,11 +61,6 @@ export class ReceiveBuffer {
     if (full && this.start === 0) this.#swap(2 * bytes.length)
     else if (full || bytes.length - this.start < needed || (tight && small)) this.#tidy(needed)
     return this.end === 0 ? this.slab.bytes : this.slab.bytes.subarray(this.end)
-  }
-
-  /** All connections together have more than they should. */
-  get #isScarce(): boolean {
-    return this.#memory.receiveBytes > RECEIVE_MEMORY_BYTES_MAX
   }
 
   get #usualBytes(): number {

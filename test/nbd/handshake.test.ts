@@ -125,6 +125,24 @@ test('nothing is consumed after the end', (t) => {
   }
 })
 
+test('while memory is scarce a known option above 8 KiB is skipped, and ERR_TOO_BIG', (t) => {
+  const memory = { isScarce: true }
+  const isMemoryScarce = (): boolean => memory.isScarce
+  const handshake = new Handshake({ exports: tableOf(DISK), isMemoryScarce })
+  const say = (bytes: Buffer): Buffer => {
+    for (let at = 0; at < bytes.length;) at += handshake.consume(bytes, at, bytes.length)
+    return Buffer.from(handshake.takeOutput())
+  }
+  const typeOf = (reply: Buffer): number => reply.readUInt32BE(12)
+  const queries = (count: number): Buffer => metaData('disk', Array(count).fill('x:abcd'))
+  say(Buffer.concat([u32(3), option(STRUCTURED_REPLY)]))
+  t.is(typeOf(say(option(SET_META, queries(100)))), Reply.ACK)
+  t.is(typeOf(say(option(SET_META, queries(1000)))), Reply.TOO_BIG)
+  t.is(typeOf(say(option(SET_META, Buffer.alloc(8193)))), Reply.TOO_BIG)
+  memory.isScarce = false
+  t.is(typeOf(say(option(SET_META, queries(1000)))), Reply.ACK)
+})
+
 test('one step answers at most one option, so that output can be sent in between', (t) => {
   const handshake = new Handshake({ exports: tableOf(DISK) })
   const bytes = Buffer.concat([u32(3), option(LIST), option(LIST)])
