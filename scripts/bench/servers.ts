@@ -120,7 +120,8 @@ const PEERS: readonly Peer[] = [
     prepare: (place) => {
       createRawFile(place)
       const lines = ['[generic]', `unixsock = ${place.socket}`, '[disk]']
-      writeFileSync(configFile(place), [...lines, `exportname = ${rawFile(place)}`, ''].join('\n'))
+      lines.push(`exportname = ${rawFile(place)}`, 'flush = true', '')
+      writeFileSync(configFile(place), lines.join('\n'))
     },
     command: (place) => ['nbd-server', '-C', configFile(place), '-p', pidFile(place)],
   },
