@@ -9,6 +9,7 @@
 import type { FileOperation } from './io.ts'
 import type { Slowness } from './slowness.ts'
 import type { SystemCalls } from './syscalls.ts'
+import { PIECE_BYTES, type WritePieces } from './write-pieces.ts'
 
 /** Of an operation; for larger ones the system call is the smaller part. */
 const LENGTH_MAX = 16 * 1024
@@ -21,10 +22,14 @@ type Alone = (operation: FileOperation) => boolean
 /** @returns bytes transferred, or -errno */
 type Transfer = (fd: number, vector: number, count: number, position: number) => number
 
+/** Whether what is to be transferred has to be cut at multiples of `PIECE_BYTES`. */
+type MustCut = (fd: number, position: number, length: number) => boolean
+
 export class Neighbours {
   readonly #calls: SystemCalls
   readonly #transfer: Transfer
   readonly #alone: Alone
+  readonly #mustCut: MustCut
   #held: FileOperation[] = []
   /** The other array: those being completed. */
   #ending: FileOperation[] = []
@@ -39,10 +44,11 @@ export class Neighbours {
     this.transferNow()
   }
 
-  constructor(calls: SystemCalls, transfer: Transfer, alone: Alone) {
+  constructor(calls: SystemCalls, transfer: Transfer, alone: Alone, mustCut: MustCut = never) {
     this.#calls = calls
     this.#transfer = transfer
     this.#alone = alone
+    this.#mustCut = mustCut
     this.#vectorAddress = calls.addresses.of(new Uint8Array(this.#vector.buffer))
   }
 
@@ -80,6 +86,7 @@ export class Neighbours {
     if (this.#held.length > 0) this.#arm()
   }
 
+  /** @returns how many bytes, from the first one's on, were transferred */
   #transferAll(operations: readonly FileOperation[]): number {
     const vector = this.#vector
     let at = 0
@@ -91,7 +98,18 @@ export class Neighbours {
       at += VECTOR_WORDS
     }
     const [{ fd, position }] = operations
-    return this.#transfer(fd, this.#vectorAddress, operations.length, position)
+    const mustCut = this.#mustCut(fd, position, this.#end - position)
+    let done = 0
+    for (let from = 0; from < operations.length;) {
+      const to = mustCut ? pieceEnd(operations, from) : operations.length
+      const vectorAddress = this.#vectorAddress + from * VECTOR_WORDS * 4
+      const count = this.#transfer(fd, vectorAddress, to - from, position + done)
+      if (count > 0) done += count
+      const { position: last, length } = operations[to - 1]
+      if (position + done < last + length) break
+      from = to
+    }
+    return done
   }
 
   /** Somebody who has no batch, or forgets to end it, must not wait for ever. */
@@ -102,6 +120,17 @@ export class Neighbours {
   }
 }
 
+const never: MustCut = () => false
+
+/** @returns the index behind the operations that lie in the same piece as that at `from` */
+function pieceEnd(operations: readonly FileOperation[], from: number): number {
+  const piece = Math.floor(operations[from].position / PIECE_BYTES)
+  const border = (piece + 1) * PIECE_BYTES
+  let to = from + 1
+  while (to < operations.length && operations[to].position < border) to++
+  return to
+}
+
 /** Reads of what the kernel has in memory. */
 export function neighbourReads(calls: SystemCalls, alone: Alone): Neighbours {
   const read: Transfer = (fd, vector, count, at) => calls.readVectorNowait(fd, vector, count, at)
@@ -109,7 +138,12 @@ export function neighbourReads(calls: SystemCalls, alone: Alone): Neighbours {
 }
 
 /** Writes into the kernel's memory, unless that makes writers wait. */
-export function neighbourWrites(calls: SystemCalls, slowness: Slowness, alone: Alone): Neighbours {
+export function neighbourWrites(
+  calls: SystemCalls,
+  slowness: Slowness,
+  pieces: WritePieces,
+  alone: Alone,
+): Neighbours {
   const write: Transfer = (fd, vector, count, at) => {
     const start = performance.now()
     if (slowness.mustAvoid(start)) return 0
@@ -117,5 +151,6 @@ export function neighbourWrites(calls: SystemCalls, slowness: Slowness, alone: A
     slowness.took(start, performance.now())
     return result
   }
-  return new Neighbours(calls, write, alone)
+  const mustCut: MustCut = (fd, position, length) => pieces.mustCut(fd, position, length)
+  return new Neighbours(calls, write, alone, mustCut)
 }

@@ -17,28 +17,29 @@ import { alignedMemory } from './memory.ts'
 import { Slowness } from './slowness.ts'
 import { Fallocate, type SystemCalls } from './syscalls.ts'
 import { neighbourReads, neighbourWrites, type Neighbours } from './neighbours.ts'
+import { WritePieces } from './write-pieces.ts'
 import { ThreadSlot, ThreadQueue, errnoOf } from './node-threads.ts'
 
-const EINTR = 4
-const EIO = 5
 const EOPNOTSUPP = 95
 
 export class NodeFiles implements Files {
   readonly #calls: SystemCalls | null
   readonly #threads: ThreadQueue
   protected readonly slowness = new Slowness()
+  protected readonly pieces: WritePieces | null
   readonly #direct: DirectFiles | null
   readonly #reads: Neighbours | null
   readonly #writes: Neighbours | null
 
-  constructor(calls: SystemCalls | null) {
+  constructor(calls: SystemCalls | null, pieces = calls && new WritePieces(calls)) {
     this.#calls = calls
+    this.pieces = pieces
     this.#threads = new ThreadQueue(calls)
     const start: StartTransfer = (operation, isWrite) => this.startTransfer(operation, isWrite)
     this.#direct = calls === null ? null : new DirectFiles(calls, start)
     this.#reads = calls && neighbourReads(calls, (operation) => this.readAlone(operation))
-    this.#writes =
-      calls && neighbourWrites(calls, this.slowness, (operation) => this.writeAlone(operation))
+    const writeAlone = (operation: FileOperation): boolean => this.writeAlone(operation)
+    this.#writes = calls && pieces && neighbourWrites(calls, this.slowness, pieces, writeAlone)
   }
 
   read(operation: FileOperation): boolean {
@@ -82,28 +83,13 @@ export class NodeFiles implements Files {
 
   protected writeAlone(operation: FileOperation): boolean {
     const start = performance.now()
-    if (this.#calls === null || this.slowness.mustAvoid(start)) {
+    if (this.pieces === null || this.slowness.mustAvoid(start)) {
       ThreadSlot.of(operation, this.#threads).write()
       return false
     }
-    const { fd, buffer, bufferOffset, length, position } = operation
-    let done = 0
-    while (done < length) {
-      const count = this.#calls.write(
-        fd,
-        buffer,
-        bufferOffset + done,
-        length - done,
-        position + done,
-      )
-      if (count <= 0 && count !== -EINTR) {
-        operation.result = count === 0 ? -EIO : count
-        return true
-      }
-      if (count > 0) done += count
-    }
-    operation.result = length
-    this.slowness.took(start, performance.now())
+    const failure = this.pieces.write(operation)
+    if (failure < 0) operation.result = failure
+    else this.slowness.took(start, performance.now())
     return true
   }
 
@@ -177,6 +163,7 @@ export class NodeFiles implements Files {
       fs.open(path, flags, mode, (error, fd) => {
         if (error) return reject(error)
         if (isDirect) direct?.opened(fd)
+        else this.pieces?.opened(path, fd)
         resolve(fd)
       })
     })
@@ -184,6 +171,7 @@ export class NodeFiles implements Files {
 
   close(fd: number): Promise<void> {
     this.#direct?.closed(fd)
+    this.pieces?.closed(fd)
     return new Promise((resolve, reject) => {
       fs.close(fd, (error) => (error ? reject(error) : resolve()))
     })
@@ -247,7 +235,8 @@ export class NodeFiles implements Files {
     return machineIdentity()
   }
 
-  abilities(directory: string): Promise<DirectoryAbilities> {
+  async abilities(directory: string): Promise<DirectoryAbilities> {
+    await this.pieces?.probe(directory)
     return findAbilities(this.#calls, directory)
   }
 

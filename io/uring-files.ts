@@ -56,14 +56,13 @@ export class UringFiles extends NodeFiles {
   }
 
   protected override writeAlone(operation: FileOperation): boolean {
-    if (this.threadsOnly) return super.writeAlone(operation)
-    const { fd, buffer, bufferOffset, length, position } = operation
+    if (this.threadsOnly || this.pieces === null) return super.writeAlone(operation)
     const start = performance.now()
     if (this.slowness.mustAvoid(start)) return this.#start(operation, Opcode.WRITE, 0)
-    const count = this.#calls.write(fd, buffer, bufferOffset, length, position)
+    const failure = this.pieces.write(operation)
     this.slowness.took(start, performance.now())
-    if (count > 0) operation.result = count
-    return count === length || this.#start(operation, Opcode.WRITE, 0)
+    // The ring goes on behind what was written, and tells of what is in the way.
+    return failure === 0 || this.#start(operation, Opcode.WRITE, 0)
   }
 
   override sync(operation: FileOperation): boolean {

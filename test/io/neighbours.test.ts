@@ -6,6 +6,7 @@ import type { ExecutionContext } from 'ava'
 import { FileOperation, type Files } from '../../io/io.ts'
 import { NodeFiles } from '../../io/node-files.ts'
 import { loadFfi, loadSystemCalls, SystemCalls } from '../../io/syscalls.ts'
+import { WritePieces } from '../../io/write-pieces.ts'
 import { sameBytes } from '../helpers/bytes.ts'
 import { Random, seedFor } from '../helpers/random.ts'
 import { tempDirectory } from '../helpers/temp.ts'
@@ -162,6 +163,32 @@ test('a batch of neighbours is one system call, of strangers one for each', asyn
     await run(files, many(2), isWrite)
     t.is(calls.count, 34)
   }
+})
+
+test('neighbours that bring pages to ext4 are written piece by piece', async (t) => {
+  const koffi = loadFfi()
+  if (typeof koffi === 'string') {
+    t.log(`SKIPPED: ${koffi}`)
+    t.not(process.env.CI, 'true')
+    return
+  }
+  const calls = new CountedCalls(koffi)
+  const options = { release: '6.16.0', typeOf: (): Promise<number> => Promise.resolve(0xef53) }
+  const files = new NodeFiles(calls, new WritePieces(calls, options))
+  const directory = tempDirectory(t)
+  await files.abilities(directory)
+  const fd = await files.open(join(directory, 'file'), fs.constants.O_RDWR | fs.constants.O_CREAT)
+  const random = new Random(seedFor(t))
+  const bytes = random.bytes(34 * PAGE)
+  const operations = Array.from({ length: 34 }, (_, index) =>
+    at(fd, index, bytes.subarray(index * PAGE, (index + 1) * PAGE)),
+  )
+  await run(files, operations, true)
+  // The first one alone; three in its piece, seven pieces of four, and two pages.
+  t.is(calls.count, 1 + 1 + 7 + 1)
+  t.true(operations.every(({ result }) => result === PAGE))
+  sameBytes(t, fs.readFileSync(join(directory, 'file')), bytes)
+  await files.close(fd)
 })
 
 test('a completion may start and end another batch', async (t) => {
