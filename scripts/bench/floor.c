@@ -2,7 +2,10 @@
  * loop, the disk is a flat piece of memory; each turn is one recv(), a memcpy() for each request,
  * one send(). What a server loses against it is what its storage and its safety cost.
  *
- *   floor SOCKET SIZE_BYTES
+ * With a file the disk is that, and each request a pread() or pwrite(): what one thread can do with
+ * the kernel's page cache, without caring for anything else.
+ *
+ *   floor SOCKET SIZE_BYTES [FILE]
  *
  * Offers the default export only; knows READ, WRITE, FLUSH and DISC; no structured replies. */
 #define _POSIX_C_SOURCE 200809L
@@ -40,7 +43,9 @@ struct connection {
   struct buffer input, output;
 };
 
+/* The disk is `file`, or if that is negative `disk`. */
 static uint8_t *disk;
+static int file = -1;
 static uint64_t disk_size;
 
 /* polled[0] is the listening socket; polled[i] belongs to connections[i]. */
@@ -72,6 +77,19 @@ static void reply_to_option(struct connection *connection, uint32_t option, uint
   put32(header + 16, size);
   memcpy(header + OPTION_REPLY_HEADER_SIZE, data, size);
   connection->output.end += OPTION_REPLY_HEADER_SIZE + size;
+}
+
+/* Each returns 0, or an NBD error. */
+static uint32_t read_disk(uint8_t *to, uint64_t offset, size_t size) {
+  if (file >= 0) return pread(file, to, size, (off_t)offset) == (ssize_t)size ? 0 : NBD_EIO;
+  memcpy(to, disk + offset, size);
+  return 0;
+}
+
+static uint32_t write_disk(const uint8_t *from, uint64_t offset, size_t size) {
+  if (file >= 0) return pwrite(file, from, size, (off_t)offset) == (ssize_t)size ? 0 : NBD_EIO;
+  memcpy(disk + offset, from, size);
+  return 0;
 }
 
 /* Each take_ function returns 0 if what comes next is not all there, or has to wait. */
@@ -123,11 +141,13 @@ static int take_request(struct connection *connection) {
   if (output->end >= TURN_BYTES) return 0;
 
   uint8_t *reply = output->bytes + output->end;
+  uint32_t error = is_valid ? 0 : NBD_EINVAL;
+  if (sent > 0) error = read_disk(reply + REPLY_HEADER_SIZE, offset, sent);
+  if (received > 0 && is_valid) error = write_disk(header + REQUEST_HEADER_SIZE, offset, received);
+  if (error != 0) sent = 0;
   put32(reply, NBD_SIMPLE_REPLY_MAGIC);
-  put32(reply + 4, is_valid ? 0 : NBD_EINVAL);
+  put32(reply + 4, error);
   memcpy(reply + 8, header + 8, 8);
-  if (sent > 0) memcpy(reply + REPLY_HEADER_SIZE, disk + offset, sent);
-  if (received > 0 && is_valid) memcpy(disk + offset, header + REQUEST_HEADER_SIZE, received);
   output->end += REPLY_HEADER_SIZE + sent;
   input->start += REQUEST_HEADER_SIZE + received;
   return 1;
@@ -212,11 +232,21 @@ static int listen_at(const char *path) {
   return listening;
 }
 
-int main(int argc, char **argv) {
-  if (argc != 3) fail("usage: floor SOCKET SIZE_BYTES");
-  disk_size = strtoull(argv[2], NULL, 10);
+/* The file has to be of the disk's size already. */
+static void open_disk(const char *path) {
+  if (path != NULL) {
+    file = open(path, O_RDWR);
+    if (file < 0) fail("%s: %s", path, strerror(errno));
+    return;
+  }
   disk = mmap(NULL, disk_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (disk == MAP_FAILED) fail("no memory for a disk of %s bytes", argv[2]);
+  if (disk == MAP_FAILED) fail("no memory for a disk of %llu bytes", (unsigned long long)disk_size);
+}
+
+int main(int argc, char **argv) {
+  if (argc != 3 && argc != 4) fail("usage: floor SOCKET SIZE_BYTES [FILE]");
+  disk_size = strtoull(argv[2], NULL, 10);
+  open_disk(argc == 4 ? argv[3] : NULL);
   polled[0] = (struct pollfd){.fd = listen_at(argv[1]), .events = POLLIN};
   for (;;) {
     if (poll(polled, polled_count, -1) < 0 && errno != EINTR) fail("poll: %s", strerror(errno));

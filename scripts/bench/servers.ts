@@ -1,5 +1,5 @@
 /**
- * Who is measured: the floor, the peers found on this machine, and our own server in its variants.
+ * Who is measured: the floors, the peers found on this machine, and our own server in its variants.
  * A table of how each is started; starting is done by running-server.ts.
  */
 import { closeSync, ftruncateSync, openSync, writeFileSync } from 'node:fs'
@@ -51,7 +51,7 @@ export async function findServers(
 ): Promise<Found> {
   const isWanted = ({ name }: { readonly name: string }): boolean =>
     selected.length === 0 || selected.some((each) => name.startsWith(each))
-  const kinds = [floor(programs)].filter(isWanted)
+  const kinds = [floor(programs), fileFloor(programs)].filter(isWanted)
   const skipped: string[] = []
   for (const { versionArgument, ...peer } of PEERS.filter(isWanted)) {
     const version = await readVersion(workspace, peer.name, versionArgument)
@@ -73,6 +73,17 @@ function floor(programs: Programs): ServerKind {
     isDaemon: false,
     prepare: () => {},
     command: ({ socket, diskBytes }) => [programs.floor, socket, String(diskBytes)],
+  }
+}
+
+/** The same on a file: what one thread can do with the page cache of the kernel. */
+function fileFloor(programs: Programs): ServerKind {
+  return {
+    ...floor(programs),
+    name: 'floor-file',
+    title: 'floor on a file',
+    prepare: createRawFile,
+    command: (place) => [programs.floor, place.socket, String(place.diskBytes), rawFile(place)],
   }
 }
 

@@ -27,6 +27,7 @@ enum { /* transmission */
   NBD_FLAG_CAN_MULTI_CONN = 1 << 8
 };
 enum { NBD_CMD_READ = 0, NBD_CMD_WRITE = 1, NBD_CMD_DISC = 2, NBD_CMD_FLUSH = 3 };
+#define NBD_EIO 5u
 #define NBD_EINVAL 22u
 
 enum {

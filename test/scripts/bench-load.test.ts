@@ -1,7 +1,7 @@
 /** The load generator against the server without storage, directly and through a liar between. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -22,7 +22,8 @@ interface Programs {
   readonly socket: string
 }
 
-async function start(t: ExecutionContext): Promise<Programs> {
+/** @param file the disk of the floor; null: memory */
+async function start(t: ExecutionContext, file: string | null = null): Promise<Programs> {
   const directory = tempDirectory(t)
   const [load, floor] = ['load', 'floor'].map((name) => join(directory, name))
   for (const program of ['load', 'floor']) {
@@ -30,7 +31,8 @@ async function start(t: ExecutionContext): Promise<Programs> {
     await run(t, 'cc', [...flags, join(SOURCES, `${program}.c`)])
   }
   const socket = join(directory, 'floor.sock')
-  const server = spawn(floor, [socket, String(DISK_BYTES)], { stdio: 'ignore' })
+  const disk = [String(DISK_BYTES), ...(file === null ? [] : [file])]
+  const server = spawn(floor, [socket, ...disk], { stdio: 'ignore' })
   t.teardown(async () => {
     server.kill()
     await once(server, 'exit')
@@ -108,6 +110,24 @@ test('the load generator does what it is told, and reads what was written', asyn
     t.true(got.seconds > 0)
     t.true(got.p50 > 0 && got.p50 <= got.p99 && got.p99 <= got.p999)
   }
+})
+
+test('on a file the floor keeps the disk there, and tells what failed', async (t) => {
+  if (!requireTool(t, 'cc')) return
+  const file = join(tempDirectory(t), 'disk.img')
+  writeFileSync(file, '')
+  truncateSync(file, DISK_BYTES)
+  const programs = await start(t, file)
+  t.is((await report(t, programs, FILL)).errors, 0)
+  const bytes = readFileSync(file)
+  for (let page = 0; page < DISK_BYTES; page += 4096)
+    t.true(bytes.subarray(page, page + 8).some((byte) => byte !== 0))
+  for (const workload of WORKLOADS) {
+    t.is((await report(t, programs, [...workload, '-n', '100', '-v'])).errors, 0)
+  }
+  truncateSync(file, 0)
+  const cut = await report(t, programs, ['-n', '3'])
+  t.is(cut.errors, 3)
 })
 
 test('the load generator ends after its time, and waits to be told so', async (t) => {
