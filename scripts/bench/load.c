@@ -2,10 +2,11 @@
  * In each turn a connection sends all requests that may be outstanding with one send(), and takes
  * all replies that have arrived with one recv(). No threads, no structured replies, unix sockets.
  *
- *   load -s SOCKET [-e EXPORT] [-r READ_PERCENT] [-q] [-b BLOCK_BYTES] [-d DEPTH] [-c CONNECTIONS]
- *        [-t SECONDS | -n OPERATIONS] [-l SPAN_BYTES] [-x SEED] [-v] [-w]
+ *   load -s SOCKET [-e EXPORT] [-r READ_PERCENT] [-q | -p] [-b BLOCK_BYTES] [-d DEPTH]
+ *        [-c CONNECTIONS] [-t SECONDS | -n OPERATIONS] [-l SPAN_BYTES] [-x SEED] [-v] [-w]
  *
- * -q goes through the span in sequence, else at random. -n ends after so many requests. Every page
+ * -q goes through the span in sequence, -p takes every block once before it begins again, but never
+ * one beside the last (a permutation), else blocks are taken at random. -n ends after so many requests. Every page
  * of 4096 bytes that is written begins with a tag made of its offset; -v demands it of every page
  * that is read. -w prints "ready" once connected and starts at a line on stdin; it disconnects at
  * the end of stdin, so that whoever measures the server can look at it with its clients attached.
@@ -22,6 +23,11 @@
 #include "histogram.h"
 #include "wire.h"
 
+/* A prime, so that its multiples go through all blocks in an order that looks like none. */
+static const uint64_t STRIDE = 2654435761u;
+
+enum order { RANDOM, SEQUENCE, PERMUTATION };
+
 /* A cookie holds the place of its request in 16 bits. */
 enum { PAGE_SIZE = 4096, SILENCE_MS_MAX = 20000, DEPTH_MAX = 1 << 16 };
 
@@ -31,7 +37,8 @@ struct settings {
   uint32_t block_size;
   uint64_t span, operations;
   double seconds;
-  int sequential, verify, wait;
+  enum order order;
+  int verify, wait;
 };
 
 /* One of `depth` places in a connection's queue. */
@@ -83,12 +90,13 @@ static uint64_t page_tag(uint64_t offset) {
 
 static void parse_arguments(int argc, char **argv) {
   int option;
-  while ((option = getopt(argc, argv, "s:e:r:qb:d:c:t:n:l:x:vw")) != -1) {
+  while ((option = getopt(argc, argv, "s:e:r:qpb:d:c:t:n:l:x:vw")) != -1) {
     switch (option) {
       case 's': settings.socket = optarg; break;
       case 'e': settings.export = optarg; break;
       case 'r': settings.read_percent = (unsigned)atoi(optarg); break;
-      case 'q': settings.sequential = 1; break;
+      case 'q': settings.order = SEQUENCE; break;
+      case 'p': settings.order = PERMUTATION; break;
       case 'b': settings.block_size = (uint32_t)atoi(optarg); break;
       case 'd': settings.depth = (unsigned)atoi(optarg); break;
       case 'c': settings.connections = (unsigned)atoi(optarg); break;
@@ -141,11 +149,18 @@ static void open_connection(struct connection *connection) {
   }
 }
 
+static uint64_t next_block(void) {
+  switch (settings.order) {
+    case SEQUENCE: return started_count % block_count;
+    case PERMUTATION: return started_count % block_count * STRIDE % block_count;
+    default: return next_random() % block_count;
+  }
+}
+
 static void append_request(struct connection *connection, uint64_t time) {
   unsigned index = connection->idle[--connection->idle_count];
   struct request *request = &connection->requests[index];
-  uint64_t block = settings.sequential ? started_count : next_random();
-  request->offset = block % block_count * settings.block_size;
+  request->offset = next_block() * settings.block_size;
   request->is_read = next_random() % 100 < settings.read_percent;
   request->sent_at = time;
   request->cookie = ++started_count * DEPTH_MAX + index;

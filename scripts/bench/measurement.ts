@@ -5,7 +5,7 @@
  */
 import { copyVisit, createRandomFile, fioFileVisit, fioVisit } from './client-visit.ts'
 import { whyImpossible } from './clients.ts'
-import { fillDisk, loadVisit, type LoadTool } from './load-visit.ts'
+import { fillDisk, touchDisk, loadVisit, type LoadTool } from './load-visit.ts'
 import { resetMemoryPeak } from './process-usage.ts'
 import type { Row, Visit } from './results.ts'
 import { RunningServer } from './running-server.ts'
@@ -166,10 +166,19 @@ export class Measurement {
     for (const host of hosts) {
       if (host.server === null) continue
       this.#listener.progress(`${workload.title}: warming up ${host.name}`)
+      if (!workload.isCold && workload.readPercent > 0) await this.#tryTouch(host, workload)
       if (workload.client === 'load') {
         await this.#tryVisit(host, workload, WARM_UP_SECONDS, 0)
       }
       resetMemoryPeak(host.server.pid)
+    }
+  }
+
+  async #tryTouch(host: Host, workload: Workload): Promise<void> {
+    try {
+      if (host.server !== null) await touchDisk(this.#tool, host.server)
+    } catch (error) {
+      this.#fail(workload, host, error as Error)
     }
   }
 
@@ -184,11 +193,15 @@ export class Measurement {
       await host.server?.settle(writes(workload))
       return visit
     } catch (error) {
-      const log = host.server?.log.trim() ?? ''
-      const reason = `${(error as Error).message}${log === '' ? '' : ` (its log: ${log})`}`
-      this.failures.push(`${workload.title}, ${host.name}: ${reason}`)
+      this.#fail(workload, host, error as Error)
       return null
     }
+  }
+
+  #fail(workload: Workload, host: Host, { message }: Error): void {
+    const log = host.server?.log.trim() ?? ''
+    const reason = `${message}${log === '' ? '' : ` (its log: ${log})`}`
+    this.failures.push(`${workload.title}, ${host.name}: ${reason}`)
   }
 
   async #visit(host: Host, workload: Workload, seconds: number, round: number): Promise<Visit> {

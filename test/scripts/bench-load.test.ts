@@ -112,6 +112,14 @@ test('the load generator does what it is told, and reads what was written', asyn
   }
 })
 
+test('the load generator takes every block once, in no order', async (t) => {
+  if (!requireTool(t, 'cc')) return
+  const programs = await start(t)
+  const all = ['-n', String(DISK_BYTES / 4096), '-d', '8']
+  t.is((await report(t, programs, ['-r', '0', '-p', ...all])).errors, 0)
+  t.is((await report(t, programs, ['-q', '-v', ...all])).errors, 0)
+})
+
 test('on a file the floor keeps the disk there, and tells what failed', async (t) => {
   if (!requireTool(t, 'cc')) return
   const file = join(tempDirectory(t), 'disk.img')
