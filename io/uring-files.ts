@@ -1,8 +1,7 @@
 /**
  * Files with an io_uring. What the kernel can do from its memory is done at once, by a plain system
  * call. Everything that may wait goes through the ring: cold reads, writes while the kernel makes
- * writers wait, syncs, holes, and small reads that come in batches: measured, 32 of them cost a
- * sixth less through the ring, one alone half as much again. The control path is the node engine's.
+ * writers wait, syncs, holes. The control path is the node engine's.
  */
 import { resumeFrom } from './direct-files.ts'
 import type { FileOperation } from './io.ts'
@@ -16,10 +15,6 @@ const EINTR = 4
 const EAGAIN = 11
 const EIO = 5
 
-/** From so many small reads in a batch on, the next batch's go through the ring. */
-const BATCH_READS_MIN = 4
-const BATCHED_BYTES_MAX = 32 * 1024
-
 export interface UringFilesOptions {
   /** The kernel can set the size of a file through the ring. */
   readonly hasTruncate: boolean
@@ -29,9 +24,6 @@ export class UringFiles extends NodeFiles {
   readonly #ring: Ring
   readonly #calls: SystemCalls
   readonly #options: UringFilesOptions
-  /** Reads since the last `submit`, and those between it and the one before that had any. */
-  #batchReads = 0
-  #lastBatchReads = 0
   /** See `Io.threadsOnly`. */
   threadsOnly = false
 
@@ -45,10 +37,6 @@ export class UringFiles extends NodeFiles {
   protected override readAlone(operation: FileOperation): boolean {
     if (this.threadsOnly) return super.readAlone(operation)
     const { fd, buffer, bufferOffset, length, position } = operation
-    this.#batchReads++
-    const isSmall = !operation.atOnce && length <= BATCHED_BYTES_MAX
-    const isBatched = isSmall && this.#lastBatchReads >= BATCH_READS_MIN
-    if (isBatched) return this.#start(operation, Opcode.READ, 0)
     const count = this.#calls.readNowait(fd, buffer, bufferOffset, length, position)
     // Not in memory, or whatever keeps this call from working here: the ring finds out.
     if (count > 0) operation.result = count
@@ -93,13 +81,6 @@ export class UringFiles extends NodeFiles {
   override truncate(operation: FileOperation): boolean {
     if (this.threadsOnly || !this.#options.hasTruncate) return super.truncate(operation)
     return this.#start(operation, Opcode.FTRUNCATE, 0)
-  }
-
-  override submit(): void {
-    super.submit()
-    if (this.#batchReads === 0) return
-    this.#lastBatchReads = this.#batchReads
-    this.#batchReads = 0
   }
 
   protected override startTransfer(operation: FileOperation, isWrite: boolean): void {
