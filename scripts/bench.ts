@@ -38,7 +38,7 @@ const FORMS: Readonly<Record<FormName, Form>> = {
     rounds: 3,
     seconds: 0.25,
     diskBytes: 256 << 20,
-    secondsMax: 105,
+    secondsMax: 90,
     servers: ['floor', REFERENCE, 'qemu-nbd', OURS],
   },
 }
