@@ -61,6 +61,7 @@ async function open(t: ExecutionContext) {
   const isCached = systemCalls?.isCached.bind(systemCalls)
   const hasCachestat = (): boolean => {
     const fd = fs.openSync(folder.path('a', 'chunk0'), 'r')
+    fs.readSync(fd, new Uint8Array(LENGTH))
     const answer = isCached?.(fd, 0, LENGTH) === true
     fs.closeSync(fd)
     return answer
@@ -71,7 +72,11 @@ async function open(t: ExecutionContext) {
 withCalls('a read inside a chunk is given away, with its place in the file', async (t) => {
   const { read, hasCachestat } = await open(t)
   const outlet = new Notes()
-  const { buffer, extents } = await read(CHUNK + 8192, outlet)
+  let { buffer, extents } = await read(CHUNK + 8192, outlet)
+  // A kernel may take pages back at any time; a read that was not given away brings them in.
+  for (let tries = 20; tries > 0 && outlet.notes.length === 0 && hasCachestat(); tries--) {
+    ;({ buffer, extents } = await read(CHUNK + 8192, outlet))
+  }
   if (!hasCachestat()) {
     t.log('no cachestat here: nothing is given away')
     t.is(outlet.notes.length, 0)
