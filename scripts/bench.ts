@@ -27,18 +27,26 @@ const CHARTS = join(REPOSITORY, 'docs/performance')
 /** Name of the server that is built from this checkout. */
 const OURS = 'chunknbd'
 
-interface Form extends Pick<Plan, 'rounds' | 'seconds' | 'diskBytes' | 'secondsMax'> {
+interface Form extends Pick<Plan, 'rounds' | 'seconds' | 'diskBytes' | 'secondsMax' | 'touches'> {
   /** Unless --servers names others. Empty: all. */
   readonly servers: readonly string[]
 }
 
 const FORMS: Readonly<Record<FormName, Form>> = {
-  full: { rounds: 5, seconds: 1, diskBytes: 1024 << 20, secondsMax: Infinity, servers: [] },
+  full: {
+    rounds: 5,
+    seconds: 1,
+    diskBytes: 1024 << 20,
+    secondsMax: Infinity,
+    touches: true,
+    servers: [],
+  },
   quick: {
     rounds: 3,
     seconds: 0.25,
     diskBytes: 256 << 20,
-    secondsMax: 90,
+    secondsMax: 105,
+    touches: false,
     servers: ['floor', REFERENCE, 'qemu-nbd', OURS],
   },
 }
@@ -93,7 +101,8 @@ async function measureIn(workspace: Workspace, options: Arguments): Promise<Resu
 
   const tool = { workspace, program: programs.load, diskBytes }
   const workloads = selectWorkloads(options.only)
-  const plan = { rounds, seconds, diskBytes, secondsMax, kinds, workloads }
+  const { touches } = form
+  const plan = { rounds, seconds, diskBytes, secondsMax, touches, kinds, workloads }
   const run = new Measurement(tool, plan, listener)
   await run.run()
   listener.progress('')

@@ -9,7 +9,7 @@ Measures our server, built from this checkout, beside the peers found on this ma
 
   --quick             256 MiB, short visits, three rounds: under two minutes
   --only PATTERN      only workloads with this in their name or title; repeatable (see --list)
-  --servers a,b       only these: floor (both), nbdkit, qemu-nbd, nbd-server, chunknbd (both)
+  --servers a,b       only these: floor, file-floor, nbdkit, qemu-nbd, nbd-server, chunknbd (both)
   --rounds N          visits to each server for each workload
   --also NAME=MAIN    another build of ours beside this one; MAIN is its dist/cli/main.js
   --directory DIR     where the disks are made, in a directory that is removed afterwards

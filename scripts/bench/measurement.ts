@@ -13,6 +13,8 @@ import { REFERENCE, type ServerKind } from './servers.ts'
 import { type Workload, writes } from './workloads.ts'
 
 export interface Plan {
+  /** Every page is read before the rounds of a workload that reads. */
+  readonly touches: boolean
   readonly rounds: number
   /** Of each visit. */
   readonly seconds: number
@@ -166,7 +168,8 @@ export class Measurement {
     for (const host of hosts) {
       if (host.server === null) continue
       this.#listener.progress(`${workload.title}: warming up ${host.name}`)
-      if (!workload.isCold && workload.readPercent > 0) await this.#tryTouch(host, workload)
+      const mustTouch = this.#plan.touches && !workload.isCold && workload.readPercent > 0
+      if (mustTouch) await this.#tryTouch(host, workload)
       if (workload.client === 'load') {
         await this.#tryVisit(host, workload, WARM_UP_SECONDS, 0)
       }

@@ -80,7 +80,7 @@ function floor(programs: Programs): ServerKind {
 function fileFloor(programs: Programs): ServerKind {
   return {
     ...floor(programs),
-    name: 'floor-file',
+    name: 'file-floor',
     title: 'floor on a file',
     prepare: createRawFile,
     command: (place) => [programs.floor, place.socket, String(place.diskBytes), rawFile(place)],
