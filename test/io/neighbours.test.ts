@@ -54,6 +54,15 @@ class CountedCalls extends SystemCalls {
   }
 }
 
+/** @returns null, and says why: there are no system calls here */
+function countedCalls(t: ExecutionContext): CountedCalls | null {
+  const koffi = loadFfi()
+  if (typeof koffi !== 'string') return new CountedCalls(koffi)
+  t.log(`SKIPPED: ${koffi}`)
+  t.not(process.env.CI, 'true')
+  return null
+}
+
 function openFile(t: ExecutionContext, bytes: Uint8Array): number {
   const file = join(tempDirectory(t), 'file')
   fs.writeFileSync(file, bytes)
@@ -145,13 +154,8 @@ for (const [engine, files] of engines) {
 }
 
 test('a batch of neighbours is one system call, of strangers one for each', async (t) => {
-  const koffi = loadFfi()
-  if (typeof koffi === 'string') {
-    t.log(`SKIPPED: ${koffi}`)
-    t.not(process.env.CI, 'true')
-    return
-  }
-  const calls = new CountedCalls(koffi)
+  const calls = countedCalls(t)
+  if (calls === null) return
   const fd = openFile(t, new Uint8Array(PAGES * PAGE))
   const files = new NodeFiles(calls)
   const many = (step: number): Operation[] =>
@@ -166,13 +170,8 @@ test('a batch of neighbours is one system call, of strangers one for each', asyn
 })
 
 test('neighbours that bring pages to ext4 are written piece by piece', async (t) => {
-  const koffi = loadFfi()
-  if (typeof koffi === 'string') {
-    t.log(`SKIPPED: ${koffi}`)
-    t.not(process.env.CI, 'true')
-    return
-  }
-  const calls = new CountedCalls(koffi)
+  const calls = countedCalls(t)
+  if (calls === null) return
   const options = { release: '6.16.0', typeOf: (): Promise<number> => Promise.resolve(0xef53) }
   const files = new NodeFiles(calls, new WritePieces(calls, options))
   const directory = tempDirectory(t)
